@@ -1,0 +1,147 @@
+/**
+ * Every environment variable the product reads, with its check, its default and the sentence that documents it.
+ * `docs/configuration.md` is compared to this table by a test, so a new variable is written down in both places.
+ */
+import { z } from "zod";
+
+/** What a check says when it fails is read by a person at a terminal, after "NAME must be". */
+export interface Variable<T> {
+  readonly schema: z.ZodType<T>;
+  /** As a person would write it; null when the variable is simply absent. */
+  readonly defaultText: string | null;
+  readonly description: string;
+}
+
+function variable<T>(schema: z.ZodType<T>, defaultText: string | null, description: string): Variable<T> {
+  return { schema, defaultText, description };
+}
+
+function choice<const T extends readonly [string, ...string[]]>(choices: T, fallback: T[number]) {
+  return z.enum(choices, { error: () => `one of ${choices.join(", ")}` }).default(fallback as never);
+}
+
+function whole(min: number, max: number, fallback: number) {
+  const error = `a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, { error, abort: true })
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, { error })
+    .default(fallback);
+}
+
+function isUrl(text: string, protocols: readonly string[]): boolean {
+  return URL.canParse(text) && protocols.includes(new URL(text).protocol);
+}
+
+function url(protocols: readonly string[], error: string) {
+  return z.string().refine((text) => isUrl(text, protocols), { error });
+}
+
+const httpUrl = url(["http:", "https:"], "a URL that begins with http:// or https://").transform((text) =>
+  text.replace(/\/+$/, ""),
+);
+const postgresUrl = url(["postgres:", "postgresql:"], "a URL like postgres://user:password@host:5432/database");
+const redisUrl = url(["redis:", "rediss:"], "a URL like redis://host:6379");
+const text = z.string();
+const optional = <T>(schema: z.ZodType<T>) => schema.nullable().default(null);
+const list = (part: z.ZodType<string, string>) =>
+  z
+    .string()
+    .transform((value) =>
+      value
+        .split(",")
+        .map((entry) => entry.trim())
+        .filter(Boolean),
+    )
+    .pipe(z.array(part))
+    .default([]);
+
+export const VARIABLES = {
+  NODE_ENV: variable(
+    choice(["development", "production", "test"], "development"),
+    "development",
+    "`production` requires real services and logs JSON; anything else may use embedded ones.",
+  ),
+  ROLE: variable(
+    choice(["all", "server", "worker"], "all"),
+    "all",
+    "Which part this process plays: the API and realtime gateway (`server`), the run engine (`worker`), or both.",
+  ),
+  PORT: variable(whole(0, 65535, 3000), "3000", "API, realtime and widget files. 0 picks a free port."),
+  CONSOLE_PORT: variable(whole(0, 65535, 3001), "3001", "The admin console. 0 picks a free port."),
+  DEMO_PORT: variable(
+    whole(0, 65535, 3002),
+    "3002",
+    "The demo page, on an origin of its own as a customer's site would be. 0 picks a free port.",
+  ),
+  DATABASE_URL: variable(
+    optional(postgresUrl),
+    null,
+    "Postgres, as the owner of the database: the first process migrates and creates the role that serves queries. Absent outside production: an embedded Postgres in `DATA_DIR`.",
+  ),
+  DATABASE_REPLICA_URLS: variable(list(postgresUrl), null, "Read replicas, comma-separated."),
+  REDIS_URL: variable(
+    optional(redisUrl),
+    null,
+    "Redis for the queue and the fan-out of events. Absent outside production: the queue runs on Postgres, realtime in memory, and `ROLE` is `all`.",
+  ),
+  PUBLIC_URL: variable(
+    optional(httpUrl),
+    null,
+    "Where browsers reach the API. Absent outside production: `http://localhost:<PORT>`.",
+  ),
+  CONSOLE_URL: variable(optional(httpUrl), null, "Where browsers reach the console."),
+  SECRET_KEY: variable(
+    list(text),
+    null,
+    "Master key, at least 32 characters in production. Comma-separated for rotation: the first signs and encrypts, all verify and decrypt. Absent outside production: made once and kept in `DATA_DIR`.",
+  ),
+  DATA_DIR: variable(
+    z.string().default(".data"),
+    ".data",
+    "Where the embedded Postgres, the secret key and `dev.json` are kept.",
+  ),
+  LOG_LEVEL: variable(
+    choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"], "info"),
+    "info",
+    "The least severe log line that is written.",
+  ),
+  WORKER_CONCURRENCY: variable(
+    whole(1, 10_000, 256),
+    "256",
+    "How many runs a worker takes at once. Runs mostly wait for the network, so it is far above the number of cores.",
+  ),
+  OPENAI_API_KEY: variable(optional(text), null, "Key for OpenAI; the `auto` provider then uses it."),
+  OPENAI_BASE_URL: variable(
+    optional(httpUrl),
+    null,
+    "Any OpenAI-compatible server (Ollama, vLLM, …), called with Chat Completions.",
+  ),
+  OPENAI_MODEL: variable(
+    text.default("gpt-5-mini"),
+    "gpt-5-mini",
+    "The model of the `auto` provider at OpenAI or `OPENAI_BASE_URL`.",
+  ),
+  ANTHROPIC_API_KEY: variable(
+    optional(text),
+    null,
+    "Key for Anthropic; the `auto` provider uses it when OpenAI is not configured.",
+  ),
+  ANTHROPIC_MODEL: variable(
+    text.default("claude-haiku-4-5"),
+    "claude-haiku-4-5",
+    "The model of the `auto` provider at Anthropic.",
+  ),
+  COMPOSIO_API_KEY: variable(optional(text), null, "Key for Composio, which executes external tools."),
+  COMPOSIO_BASE_URL: variable(optional(httpUrl), null, "Another address for Composio's API."),
+  COMPOSIO_WEBHOOK_SECRET: variable(optional(text), null, "Verifies the webhooks that Composio sends."),
+  OTEL_EXPORTER_OTLP_ENDPOINT: variable(
+    optional(httpUrl),
+    null,
+    "Where traces and metrics are sent (OTLP over HTTP). Absent: they are not.",
+  ),
+} satisfies Record<string, Variable<unknown>>;
+
+export type VariableName = keyof typeof VARIABLES;
+export type Values = { [Name in VariableName]: z.output<(typeof VARIABLES)[Name]["schema"]> };
