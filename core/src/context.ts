@@ -1,0 +1,39 @@
+import type { Id, TenantId, VisitorId, SiteId, AgentId, ApiKeyId } from "@agent-engine/protocol/ids.ts";
+import type { Logger } from "pino";
+import type { Database } from "./db/database.ts";
+import type { Tx } from "./db/transaction.ts";
+import type { EventBus } from "./events/bus.ts";
+import type { RunQueue } from "./queue/run-queue.ts";
+
+/** Who asks. A visitor reads and writes only their own conversations; a secret key what its scopes allow. */
+export type Actor =
+  | { kind: "visitor"; visitorId: VisitorId; siteId: SiteId; agentId: AgentId }
+  | { kind: "secret_key"; apiKeyId: ApiKeyId; scopes: readonly string[] }
+  | { kind: "worker" };
+
+/** What every verb may use. Built once per process by `openServices`; tests build it by hand. */
+export interface Services {
+  db: Database;
+  bus: EventBus;
+  queue: RunQueue;
+  log: Logger;
+  secrets: Secrets;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+  newId: <Prefix extends string>(prefix: Prefix) => Id<Prefix>;
+}
+
+/** Master keys: the first signs and seals, all of them verify and open. */
+export interface Secrets {
+  keys: readonly string[];
+}
+
+/** The context of one request or one run: a verb is `verb(ctx, input)`. */
+export interface Ctx {
+  services: Services;
+  tenantId: TenantId;
+  actor: Actor;
+  correlationId: string;
+  /** Set inside a transaction; `transact` joins it. */
+  tx?: Tx;
+}

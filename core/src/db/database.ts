@@ -1,0 +1,56 @@
+import { MikroORM } from "@mikro-orm/postgresql";
+import pg from "pg";
+import type { Logger } from "pino";
+import { entities } from "./entities/entities.ts";
+import type { Statement } from "./statement.ts";
+
+/** The serving role's way into Postgres: one pool for the hot path's prepared statements, one ORM for the rest. */
+export interface Database {
+  pool: pg.Pool;
+  orm: MikroORM;
+  /** Runs one prepared statement outside a transaction and without a tenant: for functions that carry their own. */
+  query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]): Promise<Row[]>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** The serving role's URL, as `migrate` answers it. */
+  url: string;
+  poolSize?: number;
+  log: Logger;
+}
+
+const ORM_POOL_SIZE = 4;
+
+/** Opens the pools; the first query connects. */
+export function openDatabase({ url, poolSize = 12, log }: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: poolSize,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    application_name: "agent-engine",
+  });
+  // A connection the server drops is reported here; without a listener it would end the process.
+  pool.on("error", (error) => log.warn({ err: error }, "postgres connection lost"));
+  pool.on("connect", (client) => client.on("error", (error) => log.debug({ err: error }, "postgres client error")));
+  const orm = new MikroORM({
+    clientUrl: url,
+    entities,
+    pool: { min: 0, max: ORM_POOL_SIZE, idleTimeoutMillis: 60_000 },
+    forceUtcTimezone: true,
+    debug: false,
+    logger: (message) => log.debug({ orm: message }, "orm"),
+  });
+  return {
+    pool,
+    orm,
+    async query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]) {
+      return (await pool.query<Row>({ ...statement, values })).rows;
+    },
+    async close() {
+      await Promise.allSettled([orm.close(true), pool.end()]);
+    },
+  };
+}

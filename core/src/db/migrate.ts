@@ -1,0 +1,106 @@
+import { randomBytes } from "node:crypto";
+import { MikroORM } from "@mikro-orm/postgresql";
+import { Migrator } from "@mikro-orm/migrations";
+import { migrations } from "@agent-engine/migrations/migrations.ts";
+import pg from "pg";
+import type { Logger } from "pino";
+
+export interface Migrated {
+  /** The URL of the serving role, which is neither owner nor superuser. */
+  servingUrl: string;
+}
+
+/** One process migrates at a time; the others wait here, then find nothing to do. */
+const MIGRATION_LOCK = 4_207_112_001;
+
+/** Serialises the making of roles, which are shared by all databases of a server. */
+const ROLES_LOCK = 4_207_112_002;
+
+/**
+ * Brings the database up to date with the owner's URL and answers the serving role's.
+ *
+ * The serving role's password is made here and kept where only the owner can read it, so that rotating `SECRET_KEY`
+ * never locks a process out. Errors: whatever Postgres says, with the migration's name in the message.
+ */
+export async function migrate(ownerUrl: string, log: Logger): Promise<Migrated> {
+  const owner = new pg.Client({ connectionString: ownerUrl, connectionTimeoutMillis: 5_000 });
+  owner.on("error", (error) => log.warn({ err: error }, "postgres connection lost while migrating"));
+  await owner.connect();
+  try {
+    await owner.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    const roles = await ensureRoles(owner);
+    await runMigrations(ownerUrl, roles, log);
+    const url = new URL(ownerUrl);
+    url.username = encodeURIComponent(roles.app);
+    url.password = encodeURIComponent(roles.password);
+    return { servingUrl: url.href };
+  } finally {
+    await owner.end();
+  }
+}
+
+interface ServingRoles {
+  app: string;
+  password: string;
+  system: string;
+}
+
+async function ensureRoles(owner: pg.Client): Promise<ServingRoles> {
+  await owner.query(`
+    create table if not exists serving_roles (app text not null, password text not null, system text not null);
+    revoke all on serving_roles from public;
+  `);
+  const known = await owner.query<ServingRoles>("select app, password, system from serving_roles");
+  if (known.rows[0]) return known.rows[0];
+
+  const { rows } = await owner.query<{ name: string }>("select current_database() as name");
+  const database = (rows[0]?.name ?? "agent_engine").slice(0, 48);
+  const roles = { app: `${database}_app`, password: randomBytes(24).toString("hex"), system: `${database}_system` };
+  await owner.query("begin");
+  await owner.query("select pg_advisory_xact_lock($1)", [ROLES_LOCK]);
+  for (const [role, options] of [
+    [roles.app, `login nosuperuser nobypassrls nocreatedb nocreaterole noinherit password '${roles.password}'`],
+    [roles.system, "nologin nosuperuser nobypassrls nocreatedb nocreaterole"],
+  ] as const) {
+    const name = owner.escapeIdentifier(role);
+    const exists = await owner.query("select 1 from pg_roles where rolname = $1", [role]);
+    await owner.query(`${exists.rowCount ? "alter" : "create"} role ${name} ${options}`);
+  }
+  // The functions that work across tenants are handed to this role, which takes membership of it.
+  await owner.query(`grant ${owner.escapeIdentifier(roles.system)} to current_user`);
+  await owner.query("insert into serving_roles (app, password, system) values ($1, $2, $3)", [
+    roles.app,
+    roles.password,
+    roles.system,
+  ]);
+  await owner.query("commit");
+  return roles;
+}
+
+async function runMigrations(ownerUrl: string, roles: ServingRoles, log: Logger): Promise<void> {
+  const orm = new MikroORM({
+    clientUrl: ownerUrl,
+    entities: [],
+    discovery: { warnWhenNoEntities: false },
+    extensions: [Migrator],
+    pool: { min: 0, max: 1 },
+    driverOptions: {
+      options: `-c engine.app_role=${roles.app} -c engine.system_role=${roles.system}`,
+    },
+    migrations: {
+      migrationsList: migrations,
+      tableName: "schema_migrations",
+      snapshot: false,
+      transactional: true,
+      allOrNothing: true,
+      silent: true,
+    },
+    logger: (message) => log.debug({ orm: message }, "orm"),
+  });
+  try {
+    const applied = await orm.migrator.up();
+    for (const migration of applied) log.info({ migration: migration.name }, "migration applied");
+  } finally {
+    await orm.close(true);
+  }
+}

@@ -1,0 +1,31 @@
+import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
+import type { Hint } from "@agent-engine/protocol/realtime.ts";
+
+/** Committed events of one conversation, contiguous in seq. */
+export interface PublishedBatch {
+  conversationId: string;
+  tenantId: string;
+  events: StoredEnvelope[];
+}
+
+/** Process-to-process advice. Losing one is harmless: Postgres has the truth, this only makes it quick. */
+export type ControlMessage = { kind: "run.cancelled"; runId: string } | { kind: "hint"; hint: Hint };
+
+/**
+ * Carries committed events from whoever appended them to the hubs. At most once: whoever subscribes repairs what is
+ * lost from Postgres. Nothing is published before its commit.
+ */
+export interface EventBus {
+  /** Never throws and never waits; a batch that cannot be sent is dropped. */
+  publish(batch: PublishedBatch): void;
+  /** Resolves once the subscription is in force, so that a backfill read afterwards overlaps it. */
+  subscribe(conversationId: string, onBatch: (batch: PublishedBatch) => void): Promise<() => void>;
+  /** Called when batches may have been lost; every subscription stays in force. */
+  onReconnect(listener: () => void): () => void;
+  readonly control: {
+    publish(message: ControlMessage): void;
+    subscribe(onMessage: (message: ControlMessage) => void): Promise<() => void>;
+  };
+  isHealthy(): boolean;
+  close(): Promise<void>;
+}

@@ -1,0 +1,73 @@
+import type { Roles } from "../roles.ts";
+
+/**
+ * Taking a run's lease, and reading a log in one round trip.
+ *
+ * `claim_run` is the compare-and-set behind every doorbell: it answers a row only to the one worker that may execute
+ * the run now. Locks are always taken head first, then run, as every other writer does.
+ */
+export function leaseFunctions({ app, system }: Roles): string {
+  return `
+    create function claim_run(doorbell_run uuid, doorbell_hand_over int, claiming_worker uuid)
+    returns table (
+      claim text, tenant_id uuid, conversation_id uuid, agent_id uuid, agent_version int, epoch int, last_seq bigint,
+      attempt int, correlation_id text, resume jsonb, interrupts jsonb, started_at timestamptz, created_at timestamptz, usage jsonb
+    )
+    language plpgsql security definer set search_path = pg_catalog, public as $$
+    #variable_conflict use_column
+    declare
+      head conversation_heads%rowtype;
+      run runs%rowtype;
+      kind text;
+    begin
+      select h.* into head from conversation_heads h
+        where h.conversation_id = (select r.conversation_id from runs r where r.id = doorbell_run)
+        for no key update;
+      if not found then return; end if;
+      select r.* into run from runs r where r.id = doorbell_run for no key update;
+      if run.hand_over <> doorbell_hand_over then return; end if;
+      if not exists (select 1 from workers w where w.id = claiming_worker and w.expires_at > now()) then return; end if;
+
+      kind := case
+        when run.status = 'queued' and head.run_id is null then 'start'
+        when run.status = 'waiting' and run.resume is not null and head.run_id = run.id then 'resume'
+        when run.status = 'running' and head.run_id = run.id
+          and not exists (select 1 from workers w where w.id = run.worker_id and w.expires_at > now()) then 'takeover'
+      end;
+      if kind is null then return; end if;
+
+      update conversation_heads h set run_id = run.id, epoch = h.epoch + 1, run_pos = 0
+        where h.conversation_id = head.conversation_id;
+      update runs r set status = 'running', attempt = r.attempt + 1, worker_id = claiming_worker,
+          started_at = coalesce(r.started_at, now()), resume = null, interrupts = '[]'
+        where r.id = run.id;
+      update jobs j set state = 'done' where j.run_id = run.id and j.hand_over = doorbell_hand_over;
+      return query select kind, run.tenant_id, run.conversation_id, run.agent_id, run.agent_version, head.epoch + 1,
+        head.last_seq, run.attempt + 1, run.correlation_id, run.resume, run.interrupts,
+        coalesce(run.started_at, now())::timestamptz, run.created_at::timestamptz, run.usage;
+    end $$;
+    alter function claim_run owner to ${system};
+    revoke execute on function claim_run from public;
+    grant execute on function claim_run to ${app};
+
+    -- Runs as the caller, under row level security, with the tenant set for its one statement.
+    create function read_events(reading_tenant uuid, of_conversation uuid, after_seq bigint, up_to bigint, of_run uuid, max_rows int)
+    returns table (seq bigint, run_id uuid, audience text, correlation_id text, at timestamptz, event json)
+    language plpgsql as $$
+    #variable_conflict use_column
+    begin
+      perform set_config('app.tenant_id', reading_tenant::text, true);
+      if of_run is null then
+        return query select e.seq, e.run_id, e.audience, e.correlation_id, e.at::timestamptz, e.event from events e
+          where e.conversation_id = of_conversation and e.seq > after_seq and e.seq <= up_to
+          order by e.seq limit max_rows;
+      else
+        return query select e.seq, e.run_id, e.audience, e.correlation_id, e.at::timestamptz, e.event from events e
+          where e.conversation_id = of_conversation and e.run_id = of_run and e.seq > after_seq and e.seq <= up_to
+          order by e.seq limit max_rows;
+      end if;
+    end $$;
+    revoke execute on function read_events from public;
+    grant execute on function read_events to ${app};
+  `;
+}

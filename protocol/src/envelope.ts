@@ -1,0 +1,39 @@
+import type { ConversationEvent } from "./events.ts";
+
+/**
+ * One entry of a conversation's log as every reader receives it.
+ *
+ * `seq` is 1..n without gaps in its conversation. `from` is there when the envelope stands for several entries
+ * (`from..seq`): adjacent deltas merged on reading. A reader applies an envelope when `from ?? seq` is its cursor + 1.
+ */
+export interface Envelope {
+  seq: number;
+  from?: number;
+  conversationId: string;
+  runId: string | null;
+  /** ISO 8601 UTC with milliseconds: the database's clock at the append. */
+  at: string;
+  /** Links the event to the request, the job and the logs that caused it. */
+  correlationId: string;
+  event: ConversationEvent;
+}
+
+/** Who may read an event: everyone in the conversation, or only the customer's staff. */
+export type Audience = "all" | "staff";
+
+/** An envelope as stored, before it is cut to a reader's audience. */
+export interface StoredEnvelope extends Envelope {
+  audience: Audience;
+}
+
+/** First seq an envelope stands for. */
+export function firstSeq(envelope: Envelope): number {
+  return envelope.from ?? envelope.seq;
+}
+
+/** Cuts an envelope to a reader: a visitor sees a staff event as `hidden` at its seq, so that the sequence stays whole. */
+export function forAudience(stored: StoredEnvelope, reader: Audience): Envelope {
+  const { audience, ...envelope } = stored;
+  if (audience === "all" || reader === "staff") return envelope;
+  return { ...envelope, event: { type: "CUSTOM", name: "hidden", value: {} } };
+}

@@ -1,0 +1,24 @@
+/**
+ * Ids as they appear at the API: a prefix that names the kind and 32 hex digits of a UUIDv7, so they sort by time.
+ * The template-literal types make mixing two kinds a compile error.
+ */
+export type Id<Prefix extends string> = `${Prefix}_${string}`;
+
+export type TenantId = Id<"tenant">;
+export type SiteId = Id<"site">;
+export type AgentId = Id<"agent">;
+export type VisitorId = Id<"visitor">;
+export type ConversationId = Id<"conv">;
+export type MessageId = Id<"msg">;
+export type RunId = Id<"run">;
+export type DocumentId = Id<"doc">;
+export type InterruptId = Id<"int">;
+export type ToolCallId = Id<"call">;
+export type ApiKeyId = Id<"key">;
+
+const ID = /^[a-z]+_[0-9a-f]{32}$/;
+
+/** True when `value` is a well-formed id with this prefix. */
+export function isId<Prefix extends string>(prefix: Prefix, value: unknown): value is Id<Prefix> {
+  return typeof value === "string" && value.startsWith(`${prefix}_`) && ID.test(value);
+}

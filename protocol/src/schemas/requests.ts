@@ -1,0 +1,94 @@
+/** Zod schemas of request bodies. Servers only: browsers import the types in `resources.ts`. */
+import { z } from "zod";
+
+/** Longest message a visitor may send, in UTF-16 units. */
+export const MAX_MESSAGE_LENGTH = 32_000;
+
+/** Postgres text cannot hold NUL, and a lone surrogate is no character: both become U+FFFD rather than an error. */
+export const cleanText = (value: string): string => value.toWellFormed().replaceAll("\u0000", "\uFFFD");
+
+const text = (max: number) => z.string().max(max).transform(cleanText);
+const filled = (max: number) => text(max).refine((value) => value.trim() !== "", "must not be empty");
+
+export const visitorSessionRequest = z.strictObject({
+  publishableKey: z.string().min(1).max(200),
+  identityToken: z.string().max(8_000).optional(),
+  visitorToken: z.string().max(8_000).optional(),
+});
+
+export const conversationRequest = z.strictObject({ agentId: z.string().max(100).optional() });
+
+export const messageRequest = z.strictObject({
+  clientMessageId: z.string().min(1).max(128).regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces"),
+  text: filled(MAX_MESSAGE_LENGTH),
+  attachments: z.array(z.never()).max(0, "attachments are not supported yet").optional(),
+});
+
+export const runRequest = z.strictObject({
+  agentId: z.string().max(100),
+  input: filled(MAX_MESSAGE_LENGTH),
+  conversationId: z.string().max(100).optional(),
+  queueClass: z.enum(["priority", "standard"]).optional(),
+});
+
+export const resumeRequest = z.strictObject({
+  interruptId: z.string().max(100),
+  decision: z.enum(["approve", "decline", "result", "error", "retry", "done", "abort"]),
+  payload: z.unknown().optional(),
+});
+
+const toolPolicy = z.enum(["auto", "approve", "off"]);
+
+/** The fields of an agent, without defaults: a PATCH replaces the fields it names and leaves the others. */
+const agentFields = {
+  instructions: text(64_000),
+  greeting: text(1_000).nullable(),
+  suggestions: z.array(filled(200)).max(6),
+  model: z.strictObject({
+    provider: z.enum(["auto", "openai", "anthropic", "openai-compatible", "extractive"]),
+    name: z.string().min(1).max(200).nullable().default(null),
+    settings: z
+      .strictObject({
+        temperature: z.number().min(0).max(2).optional(),
+        topP: z.number().min(0).max(1).optional(),
+        maxOutputTokens: z.int().min(1).max(1_000_000).optional(),
+        baseUrl: z.url({ protocol: /^https?$/ }).max(2_000).optional(),
+      })
+      .default({}),
+  }),
+  toolkits: z
+    .array(
+      z.strictObject({
+        toolkit: z.string().min(1).max(100),
+        tools: z.record(z.string().max(200), toolPolicy).default({}),
+        defaultPolicy: toolPolicy.default("auto"),
+        settings: z.record(z.string(), z.unknown()).default({}),
+      }),
+    )
+    .max(50),
+  knowledge: z.strictObject({ enabled: z.boolean(), maxResults: z.int().min(1).max(20).default(5) }),
+  doubleSend: z.enum(["queue", "interrupt", "reject"]),
+  limits: z.strictObject({
+    maxSteps: z.int().min(1).max(100).default(12),
+    maxTokens: z.int().min(1).max(10_000_000).default(200_000),
+    maxCostMicros: z.int().min(0).nullable().default(null),
+    maxSeconds: z.int().min(1).max(86_400).default(300),
+  }),
+  queueClass: z.enum(["priority", "standard"]),
+};
+
+/** What a version of an agent says, complete; every field has a default. */
+export const agentConfig = z.strictObject({
+  instructions: agentFields.instructions.default("You are a helpful assistant."),
+  greeting: agentFields.greeting.default(null),
+  suggestions: agentFields.suggestions.default([]),
+  model: agentFields.model.prefault({ provider: "auto" }),
+  toolkits: agentFields.toolkits.default([]),
+  knowledge: agentFields.knowledge.prefault({ enabled: true }),
+  doubleSend: agentFields.doubleSend.default("queue"),
+  limits: agentFields.limits.prefault({}),
+  queueClass: agentFields.queueClass.default("priority"),
+});
+
+export const agentCreateRequest = agentConfig.extend({ name: filled(200) });
+export const agentUpdateRequest = z.strictObject({ ...agentFields, name: filled(200) }).partial();
