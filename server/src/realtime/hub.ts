@@ -1,0 +1,158 @@
+/**
+ * The hub: delivers committed events to this server's readers (sockets and SSE responses). One per server.
+ *
+ * The bus is quick but may lose; Postgres is the truth. So a reader goes through three phases: backfill (pages of the
+ * log, begun only once its conversation's subscription is in force), cut-over (what arrived meanwhile), live (each batch
+ * that continues its cursor). Whatever breaks the sequence, a lost batch, a gap, a slow network, sends it back to the
+ * log. Every 2 s, and when the bus reconnects, the heads of all conversations with readers are compared in one query,
+ * so that a batch lost without trace delays a reader by that much and no more.
+ */
+import type { EventBus } from "@agent-engine/core/events/bus.ts";
+import { Channel, type LogQuery } from "./channel.ts";
+import type { Reader, ReaderOptions, Sink } from "./reader.ts";
+import { createSlots } from "./slots.ts";
+import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
+
+const REPAIR_EVERY_MS = 2_000;
+const SUBSCRIBE_TIMEOUT_MS = 5_000;
+/** Reads at once: a mass reconnect must leave connections for requests. */
+const READ_SLOTS = 6;
+
+export interface HubDeps {
+  bus: EventBus;
+  readLog: (query: LogQuery) => Promise<readonly StoredEnvelope[]>;
+  /** The last seq of each conversation that still exists, in one query. */
+  readHeads: (conversationIds: string[]) => Promise<ReadonlyMap<string, number>>;
+  onError: (what: string, error: unknown) => void;
+  /** Runs a task at the end of this turn of the event loop. */
+  defer?: (task: () => void) => void;
+}
+
+export interface OpenReader extends ReaderOptions {
+  tenantId: string;
+  conversationId: string;
+}
+
+export interface Hub {
+  /**
+   * Opens a reader; the caller has checked that it may read. Resolves once the subscription is in force and the
+   * backfill has begun; rejects when the bus does not take the subscription in time.
+   */
+  open(request: OpenReader, sink: Sink): Promise<Reader>;
+  /** Compares heads now. Runs by itself every 2 s and on the bus's reconnect. */
+  repair(): Promise<void>;
+  readonly size: { conversations: number; readers: number };
+  /** Ends all readers. */
+  close(): void;
+}
+
+interface Subscription {
+  channel: Channel;
+  ready: Promise<() => void>;
+}
+
+export function createHub({ bus, readLog, readHeads, onError, defer = setImmediate }: HubDeps): Hub {
+  const subscriptions = new Map<string, Subscription>();
+  const withReadSlot = createSlots(READ_SLOTS);
+  let dirty: Channel[] = [];
+  let repairing: Promise<void> | null = null;
+  let isClosed = false;
+
+  function scheduleFlush(channel: Channel): void {
+    if (dirty.push(channel) > 1) return;
+    defer(() => {
+      const channels = dirty;
+      dirty = [];
+      for (const each of channels) each.flush();
+    });
+  }
+
+  function subscribe(tenantId: string, conversationId: string): Subscription {
+    const channel = new Channel(tenantId, conversationId, {
+      readLog: (query) => withReadSlot(() => readLog(query)),
+      scheduleFlush,
+      onReadFailed: (error) => onError("reading a conversation's log failed; its readers wait for the next repair", error),
+      onEmpty: release,
+    });
+    const subscription = { channel, ready: within(SUBSCRIBE_TIMEOUT_MS, bus.subscribe(conversationId, (batch) => channel.receive(batch))) };
+    subscriptions.set(conversationId, subscription);
+    return subscription;
+  }
+
+  function release(channel: Channel): void {
+    const subscription = subscriptions.get(channel.conversationId);
+    if (subscription?.channel !== channel) return;
+    subscriptions.delete(channel.conversationId);
+    subscription.ready.then(
+      (unsubscribe) => unsubscribe(),
+      () => {},
+    );
+  }
+
+  async function compareHeads(): Promise<void> {
+    if (subscriptions.size === 0) return;
+    try {
+      const heads = await readHeads([...subscriptions.keys()]);
+      for (const { channel } of subscriptions.values()) channel.repair(heads.get(channel.conversationId) ?? 0);
+    } catch (error) {
+      onError("comparing heads failed; trying again in 2 s", error);
+    }
+  }
+
+  function repair(): Promise<void> {
+    return (repairing ??= compareHeads().finally(() => (repairing = null)));
+  }
+
+  const timer = setInterval(() => void repair(), REPAIR_EVERY_MS);
+  timer.unref();
+  const stopListening = bus.onReconnect(() => void repair());
+
+  return {
+    async open({ tenantId, conversationId, ...options }, sink) {
+      if (isClosed) throw new Error("the hub is closed");
+      const subscription = subscriptions.get(conversationId) ?? subscribe(tenantId, conversationId);
+      const reader = subscription.channel.add(options, sink);
+      try {
+        await subscription.ready;
+      } catch (error) {
+        reader.close();
+        throw error;
+      }
+      reader.start();
+      return reader;
+    },
+    repair,
+    get size() {
+      let readers = 0;
+      for (const { channel } of subscriptions.values()) readers += channel.readers.size;
+      return { conversations: subscriptions.size, readers };
+    },
+    close() {
+      isClosed = true;
+      clearInterval(timer);
+      stopListening();
+      for (const { channel } of [...subscriptions.values()]) {
+        for (const reader of [...channel.readers]) reader.end("closing");
+      }
+    },
+  };
+}
+
+/** A subscription that comes too late is given back at once. */
+async function within(timeoutMs: number, subscribing: Promise<() => void>): Promise<() => void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<"late">((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, "late");
+  });
+  try {
+    const first = await Promise.race([subscribing, timeout]);
+    if (first !== "late") return first;
+    subscribing.then(
+      (unsubscribe) => unsubscribe(),
+      () => {},
+    );
+    throw new Error(`the bus did not take a subscription within ${timeoutMs} ms`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
