@@ -1,0 +1,30 @@
+import type { LanguageModelV4CallOptions, LanguageModelV4StreamPart } from "@ai-sdk/provider";
+import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
+
+/** A model as the engine sees it. One `stream` is one attempt: providers never retry. */
+export interface ModelProvider {
+  /** Of the vendor, for instance `openai`; `extractive` for the one that is no language model. */
+  readonly provider: string;
+  readonly modelId: string;
+  /** Longest silence: before the first part of the answer, and between two parts. */
+  readonly stall: { firstPartMs: number; gapMs: number };
+  stream(options: LanguageModelV4CallOptions): PromiseLike<ReadableStream<LanguageModelV4StreamPart>>;
+  /** Never throws. */
+  classifyFailure(error: unknown): Failure;
+}
+
+/** Made by the engine when a model stays silent for longer than its `stall` allows. */
+export class ModelStalled extends Error {
+  constructor(silentMs: number) {
+    super(`The model sent nothing for ${Math.round(silentMs / 1000)} s`);
+    this.name = "ModelStalled";
+  }
+}
+
+/** Made by the engine when a stream ends without saying why: the connection was cut or the server gave up. */
+export class ModelStreamCut extends Error {
+  constructor() {
+    super("The model's stream ended without a finish reason");
+    this.name = "ModelStreamCut";
+  }
+}

@@ -1,0 +1,33 @@
+import type { EngineEffects } from "./effects.ts";
+
+/** Waits, or returns early when the signal aborts; never rejects. */
+export async function pause(effects: EngineEffects, ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || ms <= 0) return;
+  try {
+    await effects.sleep(ms, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+/**
+ * The promise's outcome, or a rejection with the signal's reason, whichever is first: for code that may not honour a
+ * signal. What the promise does afterwards is ignored.
+ */
+export function orAborted<T>(promise: PromiseLike<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    Promise.resolve(promise).then(
+      (value) => {
+        signal.removeEventListener("abort", onAbort);
+        resolve(value);
+      },
+      (error: unknown) => {
+        signal.removeEventListener("abort", onAbort);
+        reject(error);
+      },
+    );
+  });
+}
