@@ -1,5 +1,6 @@
 import type { Id, TenantId, VisitorId, SiteId, AgentId, ApiKeyId } from "@agent-engine/protocol/ids.ts";
 import type { Logger } from "pino";
+import type { Config } from "./config/env.ts";
 import type { Database } from "./db/database.ts";
 import type { Tx } from "./db/transaction.ts";
 import type { EventBus } from "./events/bus.ts";
@@ -18,6 +19,7 @@ export interface Services {
   queue: RunQueue;
   log: Logger;
   secrets: Secrets;
+  models: Config["models"];
   /** Milliseconds since the epoch. */
   clock: () => number;
   newId: <Prefix extends string>(prefix: Prefix) => Id<Prefix>;

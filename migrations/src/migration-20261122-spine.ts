@@ -171,7 +171,6 @@ const tables = `
     status text not null check (status in ('tools', 'finished')),
     message_id uuid,
     text text not null default '',
-    tool_calls jsonb not null default '[]',
     usage jsonb not null default '[]',
     recorded_at timestamptz(3) not null default now(),
     finished_at timestamptz(3),
@@ -187,12 +186,13 @@ const tables = `
     tool_call_id text not null,
     tool text not null,
     effect text not null check (effect in ('read', 'idempotent', 'write')),
-    arguments jsonb not null,
+    -- json, as in the log: arguments and results hold what a model or a tool sent.
+    arguments json not null,
     status text not null default 'intended'
-      check (status in ('intended', 'started', 'succeeded', 'failed', 'outcome_unknown')),
+      check (status in ('intended', 'started', 'succeeded', 'failed', 'outcome_unknown', 'cancelled')),
     attempts int not null default 0,
-    result jsonb,
-    error jsonb,
+    outcome json,
+    decision json,
     recorded_at timestamptz(3) not null default now(),
     started_at timestamptz(3),
     finished_at timestamptz(3),
@@ -262,7 +262,7 @@ const tables = `
   create index on chunks (tenant_id);
 `;
 
-function eventPartitions({ system }: Roles): string {
+function eventPartitions({ app }: Roles): string {
   return `
     -- The log. Partitioned by conversation id: a UUIDv7 is ordered by time, so a month's conversations share a
     -- partition, reads prune to one, and retention can drop whole partitions.
@@ -287,22 +287,26 @@ function eventPartitions({ system }: Roles): string {
     declare
       month date := date_trunc('month', now() at time zone 'utc');
       name text;
-      function_low text;
-      function_high text;
+      lower_bound text;
+      upper_bound text;
     begin
       for i in 0..months_ahead loop
         name := 'events_' || to_char(month, 'YYYY_MM');
-        function_low := lpad(to_hex((extract(epoch from month::timestamp) * 1000)::bigint), 12, '0');
-        function_high := lpad(to_hex((extract(epoch from (month + interval '1 month')::timestamp) * 1000)::bigint), 12, '0');
+        lower_bound := lpad(to_hex((extract(epoch from month::timestamp) * 1000)::bigint), 12, '0');
+        upper_bound := lpad(to_hex((extract(epoch from (month + interval '1 month')::timestamp) * 1000)::bigint), 12, '0');
         if to_regclass('public.' || name) is null then
           execute format('create table public.%I partition of public.events for values from (%L) to (%L)', name,
-            rpad(function_low, 32, '0')::uuid, rpad(function_high, 32, '0')::uuid);
+            rpad(lower_bound, 32, '0')::uuid, rpad(upper_bound, 32, '0')::uuid);
         end if;
         month := month + interval '1 month';
       end loop;
     end $$;
     revoke execute on function ensure_event_partitions(int) from public;
-    grant execute on function ensure_event_partitions(int) to ${system};
+    -- What a serving process may call: the owner's right to make tables, for this one purpose.
+    create function ensure_event_partitions_ahead() returns void language sql security definer
+      set search_path = pg_catalog, public as $$ select public.ensure_event_partitions(12) $$;
+    revoke execute on function ensure_event_partitions_ahead() from public;
+    grant execute on function ensure_event_partitions_ahead() to ${app};
     select ensure_event_partitions(12);
   `;
 }

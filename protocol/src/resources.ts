@@ -151,3 +151,12 @@ export interface Problem {
 }
 
 export type EventPage = Page<Envelope>;
+
+export interface Document {
+  id: string;
+  title: string;
+  url: string | null;
+  status: "queued" | "processing" | "ready" | "failed";
+  error: string | null;
+  createdAt: string;
+}

@@ -2,8 +2,10 @@ import { randomBytes } from "node:crypto";
 import { MikroORM } from "@mikro-orm/postgresql";
 import { Migrator } from "@mikro-orm/migrations";
 import { migrations } from "@agent-engine/migrations/migrations.ts";
+import { runMigrations as runQueueMigrations } from "bullmq";
 import pg from "pg";
 import type { Logger } from "pino";
+import { QUEUE_SCHEMA } from "../queue/run-queue.ts";
 
 export interface Migrated {
   /** The URL of the serving role, which is neither owner nor superuser. */
@@ -30,6 +32,7 @@ export async function migrate(ownerUrl: string, log: Logger): Promise<Migrated> 
     await owner.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     const roles = await ensureRoles(owner);
     await runMigrations(ownerUrl, roles, log);
+    await migrateQueue(owner, roles);
     const url = new URL(ownerUrl);
     url.username = encodeURIComponent(roles.app);
     url.password = encodeURIComponent(roles.password);
@@ -103,4 +106,16 @@ async function runMigrations(ownerUrl: string, roles: ServingRoles, log: Logger)
   } finally {
     await orm.close(true);
   }
+}
+
+/** BullMQ's own tables, for where there is no Redis. */
+async function migrateQueue(owner: pg.Client, roles: ServingRoles): Promise<void> {
+  await runQueueMigrations(owner, QUEUE_SCHEMA);
+  const app = owner.escapeIdentifier(roles.app);
+  await owner.query(`
+    grant usage on schema ${QUEUE_SCHEMA} to ${app};
+    grant select, insert, update, delete, truncate on all tables in schema ${QUEUE_SCHEMA} to ${app};
+    grant usage on all sequences in schema ${QUEUE_SCHEMA} to ${app};
+    grant execute on all functions in schema ${QUEUE_SCHEMA} to ${app};
+  `);
 }

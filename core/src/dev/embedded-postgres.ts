@@ -8,12 +8,12 @@
  *   a server already → the process that started it was killed: adopt it when it answers, else stop it and start anew
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { freePort } from "./free-port.ts";
-import { postgresAccount, postgresBinaries, reachable, reachableFolder } from "./postgres-binaries.ts";
+import { type Account, postgresAccount, postgresBinaries, reachable, reachableFolder } from "./postgres-binaries.ts";
 import { DATABASE_OWNER, prepareCluster, type ClusterFolder, type ClusterOptions } from "./postgres-cluster.ts";
 
 export interface EmbeddedPostgres {
@@ -38,6 +38,7 @@ const DATABASE = "agent_engine";
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 20;
 const ATTEMPTS = 3;
+const STOP_TIMEOUT_S = 2;
 
 interface Running {
   pid: number;
@@ -130,13 +131,43 @@ async function launch(cluster: ClusterFolder, options: ClusterOptions, detached:
   }
 }
 
+/** True when the server has ended. "immediate" needs no goodbye from its clients, and a recovery at the next start. */
+function pgCtlStop(
+  { account, binaries, dir }: Pick<ClusterOptions, "account" | "binaries" | "dir">,
+  data: string,
+  mode: "fast" | "immediate",
+): Promise<boolean> {
+  const args = ["stop", "-D", data, "-m", mode, "-w", "-t", String(STOP_TIMEOUT_S)];
+  const child = spawn(binaries.pgCtl, args, { ...account, cwd: dir, stdio: "ignore" });
+  return new Promise((resolve) => {
+    child.once("error", () => resolve(false));
+    child.once("close", (code) => resolve(code === 0));
+  });
+}
+
+/** The folder that will be used for the one asked for, and whether they are the same. */
+function reachableDir(asked: string, account: Account): { dir: string; moved: boolean } {
+  mkdirSync(dirname(asked), { recursive: true });
+  if (reachable(asked, account)) return { dir: asked, moved: false };
+  return { dir: join(reachableFolder(asked), "postgres"), moved: true };
+}
+
+/** Stops the server that uses the folder, if any, and deletes the database. */
+export async function removeEmbeddedPostgres(asked: string): Promise<void> {
+  const account = postgresAccount();
+  const { dir } = reachableDir(asked, account);
+  const data = join(dir, "data");
+  if (readPidFile(data) !== null) {
+    await pgCtlStop({ account, binaries: postgresBinaries(account), dir }, data, "immediate");
+  }
+  rmSync(dir, { recursive: true, force: true });
+}
+
 /** @throws Error whose message is for the person at the terminal. */
 export async function startEmbeddedPostgres(request: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const account = postgresAccount();
-  let { dir } = request;
-  mkdirSync(dirname(dir), { recursive: true });
-  if (!reachable(dir, account)) {
-    dir = join(reachableFolder(request.dir), "postgres");
+  const { dir, moved } = reachableDir(request.dir, account);
+  if (moved) {
     request.say(
       `Postgres does not run as root, and its account cannot reach ${request.dir}. The database is kept in ${dir} instead.`,
     );
@@ -145,16 +176,8 @@ export async function startEmbeddedPostgres(request: EmbeddedPostgresOptions): P
   const cluster = await prepareCluster(options);
 
   const stop = async () => {
-    const mode = options.durable ? "fast" : "immediate";
-    const child = spawn(options.binaries.pgCtl, ["stop", "-D", cluster.data, "-m", mode, "-w", "-t", "10"], {
-      ...account,
-      cwd: dir,
-      stdio: "ignore",
-    });
-    await new Promise<void>((resolve) => {
-      child.once("error", () => resolve());
-      child.once("close", () => resolve());
-    });
+    const stopped = options.durable && (await pgCtlStop(options, cluster.data, "fast"));
+    if (!stopped) await pgCtlStop(options, cluster.data, "immediate");
   };
   const running = (await adopt(cluster, stop)) ?? (await launch(cluster, options, request.detached));
   const admin = urlOf(cluster, running.port, "postgres");

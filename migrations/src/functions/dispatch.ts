@@ -32,6 +32,30 @@ export function dispatchFunctions({ app, system }: Roles): string {
       return chosen;
     end $$;
 
+    -- A conversation's active run is over: its oldest queued run may go. Answers its doorbell, if there is one.
+    create function unblock_next(of_conversation uuid)
+    returns table (run_id uuid, hand_over int, queue_class text, correlation_id text, state text)
+    language plpgsql security definer set search_path = pg_catalog, public as $$
+    #variable_conflict use_column
+    declare
+      next_run runs%rowtype;
+      chosen text;
+    begin
+      select r.* into next_run from runs r
+        where r.conversation_id = of_conversation and r.status = 'queued' order by r.id limit 1;
+      if not found then return; end if;
+      if current_tenant() is distinct from next_run.tenant_id then raise exception 'unblock_next: the tenant is not the session''s'; end if;
+      chosen := case
+        when exists (select 1 from jobs j where j.state = 'pending' and j.queue_class = next_run.queue_class) then 'pending'
+        when free_slots(next_run.queue_class) <= 0 and exists (select 1 from workers w where w.expires_at > now()) then 'pending'
+        else 'dispatched'
+      end;
+      return query
+      update jobs j set state = chosen, dispatched_at = case when chosen = 'dispatched' then now() end
+        where j.run_id = next_run.id and j.state = 'blocked'
+        returning j.run_id, j.hand_over, j.queue_class, j.correlation_id, j.state;
+    end $$;
+
     -- Picks the next doorbells fairly: the tenant with the fewest runs running plus picked so far goes first.
     create function dispatch_jobs(of_class text, max_jobs int)
     returns table (run_id uuid, hand_over int, correlation_id text)
@@ -110,7 +134,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
   return `
     create index jobs_blocked on jobs (created_at) where state = 'blocked';
     ${functions}
-    ${["free_slots", "enqueue_run", "dispatch_jobs", "sweep_runs", "heads_of"]
+    ${["free_slots", "enqueue_run", "unblock_next", "dispatch_jobs", "sweep_runs", "heads_of"]
       .map(
         (name) => `
         alter function ${name} owner to ${system};

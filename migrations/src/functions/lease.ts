@@ -69,5 +69,16 @@ export function leaseFunctions({ app, system }: Roles): string {
     end $$;
     revoke execute on function read_events from public;
     grant execute on function read_events to ${app};
+
+    create function head_position(reading_tenant uuid, of_conversation uuid)
+    returns table (run_id uuid, epoch int, run_pos bigint, last_seq bigint)
+    language plpgsql as $$
+    #variable_conflict use_column
+    begin
+      perform set_config('app.tenant_id', reading_tenant::text, true);
+      return query select h.run_id, h.epoch, h.run_pos, h.last_seq from conversation_heads h where h.conversation_id = of_conversation;
+    end $$;
+    revoke execute on function head_position from public;
+    grant execute on function head_position to ${app};
   `;
 }

@@ -1,11 +1,9 @@
 /** Zod schemas of request bodies. Servers only: browsers import the types in `resources.ts`. */
 import { z } from "zod";
+import { cleanText } from "../clean-text.ts";
 
 /** Longest message a visitor may send, in UTF-16 units. */
 export const MAX_MESSAGE_LENGTH = 32_000;
-
-/** Postgres text cannot hold NUL, and a lone surrogate is no character: both become U+FFFD rather than an error. */
-export const cleanText = (value: string): string => value.toWellFormed().replaceAll("\u0000", "\uFFFD");
 
 const text = (max: number) => z.string().max(max).transform(cleanText);
 const filled = (max: number) => text(max).refine((value) => value.trim() !== "", "must not be empty");

@@ -1,0 +1,25 @@
+import type { AgentVersion } from "@agent-engine/protocol/resources.ts";
+import type { Ctx } from "../context.ts";
+import { AgentVersionEntity } from "../db/entities/entities.ts";
+import { transactEntities } from "../db/transaction.ts";
+import { toAgentVersion } from "./agent-resource.ts";
+import { findAgent } from "./find-agent.ts";
+
+/** Freezes the draft as the next version and lets new runs use it; runs under way keep theirs. */
+export async function publishAgent(ctx: Ctx, agentId: string): Promise<AgentVersion> {
+  return transactEntities(ctx, async (em) => {
+    const agent = await findAgent(em, agentId, { lock: true });
+    const [last] = await em.find(AgentVersionEntity, { agentId: agent.id }, { orderBy: { version: "desc" }, limit: 1 });
+    const version = em.create(AgentVersionEntity, {
+      agentId: agent.id,
+      version: (last?.version ?? 0) + 1,
+      tenantId: ctx.tenantId,
+      config: agent.draft,
+      publishedAt: new Date(ctx.services.clock()),
+    });
+    await em.flush();
+    agent.publishedVersion = version.version;
+    await em.flush();
+    return toAgentVersion(version);
+  });
+}

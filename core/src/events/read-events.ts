@@ -1,0 +1,74 @@
+import { mergeAdjacent } from "@agent-engine/protocol/merge.ts";
+import type { Audience, StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
+import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
+import type { Ctx } from "../context.ts";
+import { statement } from "../db/statement.ts";
+import { idOf, uuidOf } from "../ids.ts";
+
+export interface EventRow {
+  seq: string;
+  run_id: string | null;
+  audience: Audience;
+  correlation_id: string;
+  at: Date;
+  event: ConversationEvent;
+}
+
+const read = statement<EventRow>("read_events", "select * from read_events($1, $2, $3, $4, $5, $6)");
+
+export interface ReadEvents {
+  conversationId: string;
+  /** The reader's cursor: events follow from `after + 1`. */
+  after: number;
+  /** Last seq wanted; everything by default. */
+  upTo?: number;
+  /** Rows read at most; merged deltas make the answer shorter. */
+  limit: number;
+  /** Only this run's events. */
+  runId?: string;
+}
+
+/**
+ * Reads a stretch of a conversation's log, ascending, adjacent deltas merged. Checks nothing about the reader: ask
+ * `getConversation` first, and cut to the audience after.
+ */
+export async function readEvents(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): Promise<StoredEnvelope[]> {
+  const rows = await ctx.services.db.query(read, [
+    uuidOf(ctx.tenantId),
+    uuidOf(input.conversationId),
+    input.after,
+    input.upTo ?? Number.MAX_SAFE_INTEGER,
+    input.runId === undefined ? null : uuidOf(input.runId),
+    input.limit,
+  ]);
+  return mergeAdjacent(rows.map((row) => toEnvelope(input.conversationId, row)));
+}
+
+function toEnvelope(conversationId: string, row: EventRow): StoredEnvelope {
+  return {
+    seq: Number(row.seq),
+    conversationId,
+    runId: row.run_id === null ? null : idOf("run", row.run_id),
+    at: row.at.toISOString(),
+    correlationId: row.correlation_id,
+    audience: row.audience,
+    event: row.event,
+  };
+}
+
+const PAGE_ROWS = 5_000;
+
+/** Reads everything after a cursor, a page at a time. */
+export async function* readAllEvents(
+  ctx: Pick<Ctx, "services" | "tenantId">,
+  input: Omit<ReadEvents, "limit">,
+): AsyncGenerator<StoredEnvelope[]> {
+  let after = input.after;
+  for (;;) {
+    const page = await readEvents(ctx, { ...input, after, limit: PAGE_ROWS });
+    const last = page.at(-1);
+    if (!last) return;
+    yield page;
+    after = last.seq;
+  }
+}

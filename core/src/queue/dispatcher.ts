@@ -1,0 +1,94 @@
+/**
+ * The dispatcher hands pending runs to the broker, fairly among tenants, and keeps the broker's own queue short; the
+ * sweeper finds runs that should move and do not. Both run in every worker: Postgres lets one act at a time, and
+ * acting twice does no harm.
+ */
+import type { QueueClass } from "@agent-engine/protocol/resources.ts";
+import type { Services } from "../context.ts";
+import { statement } from "../db/statement.ts";
+import { idOf } from "../ids.ts";
+import { QUEUE_CLASSES } from "./run-queue.ts";
+
+const DISPATCH_MS = 250;
+const SWEEP_MS = 1_000;
+const PARTITIONS_MS = 24 * 3_600_000;
+/** A doorbell that was rung and not answered for so long is taken for lost. */
+const DOORBELL_LOST_SECONDS = 10;
+const BATCH = 64;
+
+const dispatch = statement<{ run_id: string; hand_over: number; correlation_id: string }>(
+  "dispatch_jobs",
+  "select * from dispatch_jobs($1, $2)",
+);
+const sweep = statement<{ run_id: string; hand_over: number; reason: string }>(
+  "sweep_runs",
+  "select * from sweep_runs($1 * interval '1 second', $2)",
+);
+
+/** Hands over what waits in one class; answers how many. */
+export async function dispatchOnce(
+  services: Pick<Services, "db" | "queue">,
+  queueClass: QueueClass,
+): Promise<number> {
+  const rows = await services.db.query(dispatch, [queueClass, BATCH]);
+  await Promise.all(
+    rows.map((row) =>
+      services.queue.ring(queueClass, {
+        runId: idOf("run", row.run_id),
+        handOver: row.hand_over,
+        correlationId: row.correlation_id,
+      }),
+    ),
+  );
+  return rows.length;
+}
+
+/** Puts every stranded run back among the pending; answers them. */
+export async function sweepOnce(services: Pick<Services, "db" | "log">): Promise<number> {
+  const rows = await services.db.query(sweep, [DOORBELL_LOST_SECONDS, 500]);
+  for (const row of rows) {
+    services.log.warn({ runId: idOf("run", row.run_id), handOver: row.hand_over, reason: row.reason }, "run rung again");
+  }
+  return rows.length;
+}
+
+const prepare = statement("ensure_partitions", "select ensure_event_partitions_ahead()");
+
+export function startDispatcher(services: Pick<Services, "db" | "queue" | "log">): { stop(): Promise<void> } {
+  const loops = [
+    loop(services, DISPATCH_MS, async () => {
+      for (const queueClass of QUEUE_CLASSES) {
+        while ((await dispatchOnce(services, queueClass)) === BATCH);
+      }
+    }),
+    loop(services, SWEEP_MS, async () => void (await sweepOnce(services))),
+    loop(services, PARTITIONS_MS, async () => void (await services.db.query(prepare, []))),
+  ];
+  return {
+    async stop() {
+      await Promise.all(loops.map((one) => one.stop()));
+    },
+  };
+}
+
+/** Runs `work` again and again, so long after it ended; an error is logged and does not end the loop. */
+function loop(services: Pick<Services, "log">, everyMs: number, work: () => Promise<void>): { stop(): Promise<void> } {
+  let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
+  let current: Promise<void> = Promise.resolve();
+  const turn = (): void => {
+    current = work()
+      .catch((error: unknown) => services.log.warn({ err: error }, "dispatcher turn failed"))
+      .finally(() => {
+        if (!isStopped) timer = setTimeout(turn, everyMs);
+      });
+  };
+  turn();
+  return {
+    async stop() {
+      isStopped = true;
+      clearTimeout(timer);
+      await current;
+    },
+  };
+}

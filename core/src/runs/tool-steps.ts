@@ -1,0 +1,175 @@
+/** Steps that call tools, and their invocations, as durable facts: the intent before the call, the result once. */
+import type { TokenUsage } from "@agent-engine/protocol/events.ts";
+import { cleanText } from "@agent-engine/protocol/clean-text.ts";
+import type { Ctx } from "../context.ts";
+import { statement } from "../db/statement.ts";
+import { transact, type Tx } from "../db/transaction.ts";
+import { appendInTransaction } from "../events/append-in-transaction.ts";
+import type { Fence, NewEvent } from "../events/append.ts";
+import { uuidOf } from "../ids.ts";
+import type { ToolEffect } from "../toolkits/toolkit.ts";
+
+/** `Outcome` and `Decision` are the engine's; here they are only kept. */
+export interface StoredInvocation<Outcome = unknown, Decision = unknown> {
+  toolCallId: string;
+  /** 0-based among the calls of the model turn. */
+  callIndex: number;
+  toolName: string;
+  effect: ToolEffect;
+  idempotencyKey: string;
+  arguments: Record<string, unknown>;
+  attempts: number;
+  /** Milliseconds since the epoch. */
+  startedAt: number | null;
+  outcome: Outcome | null;
+  decision: Decision | null;
+}
+
+export interface StoredStep<Outcome = unknown, Decision = unknown> {
+  index: number;
+  key: string;
+  text: string;
+  usage: TokenUsage | null;
+  invocations: StoredInvocation<Outcome, Decision>[];
+}
+
+const insertStep = statement(
+  "tool_step_insert",
+  `with step as (
+     insert into steps (run_id, step_index, tenant_id, key, status, text, usage)
+     values ($1, $2, $3, $4, 'tools', $5, $6) returning run_id
+   )
+   insert into tool_invocations (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect, arguments)
+   select i.key, $3, $1, $2, i.call_index, i.tool_call_id, i.tool, i.effect, i.arguments::json
+   from unnest($7::text[], $8::int[], $9::text[], $10::text[], $11::text[], $12::text[])
+     as i (key, call_index, tool_call_id, tool, effect, arguments)`,
+);
+
+/** One transaction's part: the log so far, the step, an intent for each invocation. */
+export async function recordToolStep(
+  ctx: Ctx,
+  tx: Tx,
+  input: { conversationId: string; runId: string; fence: Fence; events: readonly NewEvent[]; step: StoredStep },
+): Promise<void> {
+  const { step, runId } = input;
+  await appendInTransaction(ctx, tx, input);
+  await tx.query(insertStep, [
+    uuidOf(runId),
+    step.index,
+    uuidOf(ctx.tenantId),
+    step.key,
+    cleanText(step.text),
+    JSON.stringify(step.usage === null ? [] : [step.usage]),
+    step.invocations.map((invocation) => invocation.idempotencyKey),
+    step.invocations.map((invocation) => invocation.callIndex),
+    step.invocations.map((invocation) => invocation.toolCallId),
+    step.invocations.map((invocation) => cleanText(invocation.toolName)),
+    step.invocations.map((invocation) => invocation.effect),
+    step.invocations.map((invocation) => JSON.stringify(invocation.arguments)),
+  ]);
+}
+
+// The head's epoch is checked in the statement itself: a zombie marks nothing as sent, so it sends nothing.
+const begin = statement<{ attempts: number }>(
+  "invocation_begin",
+  `update tool_invocations i set status = 'started', attempts = i.attempts + 1, started_at = now()
+   where i.idempotency_key = $1 and i.outcome is null
+     and exists (select 1 from conversation_heads h where h.conversation_id = $2 and h.run_id = i.run_id and h.epoch = $3)
+   returning i.attempts`,
+);
+
+/** Marks an invocation as sent. False when the lease is no longer this epoch's: then it must not be sent. */
+export async function beginInvocation(
+  ctx: Ctx,
+  input: { idempotencyKey: string; conversationId: string; epoch: number },
+): Promise<boolean> {
+  const rows = await transact(ctx, (tx) =>
+    tx.query(begin, [input.idempotencyKey, uuidOf(input.conversationId), input.epoch]),
+  );
+  return rows.length === 1;
+}
+
+const finish = statement<{ idempotency_key: string }>(
+  "invocation_finish",
+  `update tool_invocations i set status = $2, outcome = $3, finished_at = now()
+   where i.idempotency_key = $1 and i.outcome is null
+     and exists (select 1 from conversation_heads h where h.conversation_id = $4 and h.run_id = i.run_id and h.epoch = $5)
+   returning i.idempotency_key`,
+);
+
+/** Records how an invocation ended, once. False when the lease is lost or a result was there already. */
+export async function finishInvocation(
+  ctx: Ctx,
+  input: {
+    idempotencyKey: string;
+    status: "succeeded" | "failed" | "outcome_unknown" | "cancelled";
+    outcome: unknown;
+    conversationId: string;
+    epoch: number;
+  },
+): Promise<boolean> {
+  const rows = await transact(ctx, (tx) =>
+    tx.query(finish, [
+      input.idempotencyKey,
+      input.status,
+      JSON.stringify(input.outcome),
+      uuidOf(input.conversationId),
+      input.epoch,
+    ]),
+  );
+  return rows.length === 1;
+}
+
+const closeSteps = statement(
+  "steps_close",
+  "update steps set status = 'finished', finished_at = now() where run_id = $1 and step_index < $2 and status = 'tools'",
+);
+
+/** A later step has begun: those before it are finished. */
+export async function closeStepsBefore(tx: Tx, runId: string, stepIndex: number): Promise<void> {
+  await tx.query(closeSteps, [uuidOf(runId), stepIndex]);
+}
+
+const lastStep = statement<{
+  step_index: number;
+  key: string;
+  text: string;
+  usage: TokenUsage[];
+  invocations: StoredInvocation[] | null;
+}>(
+  "tool_step_last",
+  `select s.step_index, s.key, s.text, s.usage,
+     (select json_agg(json_build_object(
+        'toolCallId', i.tool_call_id, 'callIndex', i.call_index, 'toolName', i.tool, 'effect', i.effect,
+        'idempotencyKey', i.idempotency_key, 'arguments', i.arguments, 'attempts', i.attempts,
+        'startedAt', (extract(epoch from i.started_at) * 1000)::bigint, 'outcome', i.outcome, 'decision', i.decision
+      ) order by i.call_index) from tool_invocations i where i.run_id = s.run_id and i.step_index = s.step_index) as invocations
+   from steps s where s.run_id = $1 order by s.step_index desc limit 1`,
+);
+
+/** The last step of a run that asked for tools, with what is known of its invocations; null when there is none. */
+export async function lastToolStep<Outcome, Decision>(
+  ctx: Ctx,
+  runId: string,
+): Promise<StoredStep<Outcome, Decision> | null> {
+  const [row] = await transact(ctx, (tx) => tx.query(lastStep, [uuidOf(runId)]));
+  if (!row) return null;
+  return {
+    index: row.step_index,
+    key: row.key,
+    text: row.text,
+    usage: row.usage[0] ?? null,
+    invocations: (row.invocations ?? []) as StoredInvocation<Outcome, Decision>[],
+  };
+}
+
+const decide = statement(
+  "invocation_decide",
+  `update tool_invocations set decision = $3, outcome = case when status = 'outcome_unknown' then null else outcome end
+   where run_id = $1 and tool_call_id = $2 and (outcome is null or status = 'outcome_unknown')`,
+);
+
+/** Keeps what a person decided about a call, for the worker that goes on. */
+export async function decideInvocation(tx: Tx, runId: string, toolCallId: string, decision: unknown): Promise<void> {
+  await tx.query(decide, [uuidOf(runId), toolCallId, JSON.stringify(decision)]);
+}

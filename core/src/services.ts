@@ -1,0 +1,46 @@
+import type { Logger } from "pino";
+import type { Config } from "./config/env.ts";
+import type { Services } from "./context.ts";
+import { openDatabase } from "./db/database.ts";
+import { migrate } from "./db/migrate.ts";
+import { createMemoryBus } from "./events/memory-bus.ts";
+import { createRedisBus } from "./events/redis-bus.ts";
+import { newId } from "./ids.ts";
+import { openRunQueue } from "./queue/run-queue.ts";
+
+export interface OpenServices extends Services {
+  close(): Promise<void>;
+}
+
+/**
+ * Brings the database up to date, then opens everything a process works with. `databaseUrl` is the owner's; what is
+ * opened serves with the role that row level security holds.
+ */
+export async function openServices(
+  config: Pick<Config, "redisUrl" | "secretKeys" | "models">,
+  databaseUrl: string,
+  log: Logger,
+): Promise<OpenServices> {
+  const { servingUrl } = await migrate(databaseUrl, log);
+  const db = openDatabase({ url: servingUrl, log });
+  const bus = config.redisUrl === null ? createMemoryBus() : createRedisBus(config.redisUrl, log);
+  const queue = openRunQueue(
+    config.redisUrl === null ? { kind: "postgres", url: servingUrl } : { kind: "redis", url: config.redisUrl },
+    log,
+  );
+  return {
+    db,
+    bus,
+    queue,
+    log,
+    secrets: { keys: config.secretKeys },
+    models: config.models,
+    clock: Date.now,
+    newId,
+    async close() {
+      await queue.close();
+      await bus.close();
+      await db.close();
+    },
+  };
+}
