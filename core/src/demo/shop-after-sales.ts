@@ -1,0 +1,66 @@
+import { shopDocument, type ShopDocument } from "./shop-document.ts";
+
+export const AFTER_SALES: readonly ShopDocument[] = [
+  shopDocument(
+    "returns",
+    "Returns and refunds",
+    "You may return anything within 30 days of receiving it, unworn and with its tags. Trying a jacket on at home is fine; wearing it on a hike is not. Underwear, opened waterproofing products and clothes made to measure cannot be returned.",
+    "To return an order, open My account, choose the items and print the label, or show its QR code at the post office. Returns within Norway cost 49 kr, which we deduct from the refund. Exchanging an item for another size or colour is free.",
+    "You can also bring a return to our shop in Bergen at no cost, with the receipt or the order number.",
+    "We refund within 5 working days of receiving the parcel, to the card or account you paid with. Sale items can be returned like any others. Gifts can be returned by the person who received them, for a gift card of the same value.",
+  ),
+  shopDocument(
+    "exchanges",
+    "Exchanging for another size or colour",
+    "An exchange for another size or colour of the same item is free within 30 days, also from abroad. Choose Exchange instead of Return under My account: we reserve the new item for you at once, and send it as soon as the post office has scanned your parcel. You do not have to wait until the return has reached us.",
+    "If the size you want is sold out, you can be told when it is back, or choose a refund. When the new item costs more, you pay the difference; when it costs less, we refund it.",
+    "In our shop in Bergen an exchange takes a few minutes. Bring the item, unworn and with its tags, and the order number.",
+  ),
+  shopDocument(
+    "order-tracking",
+    "Tracking, changing or cancelling an order",
+    "When your parcel leaves the warehouse we send an email with a tracking number. The link works a few hours later, once the carrier has scanned the parcel. You will also find it under My account, Orders. Without an account, enter the order number and your email address on the Track order page.",
+    "An order can be changed or cancelled until it is packed, which is usually within two hours on working days. Choose Change or Cancel under Orders; the reserved amount is released at once, though a bank can take up to three days to show it.",
+    "If the tracking has not moved for five working days, write to us: we open a search with the carrier. When a parcel is not found within ten working days, we send the order again or refund it, as you prefer.",
+  ),
+  shopDocument(
+    "damaged",
+    "Damaged, wrong or missing items",
+    "If an item arrives damaged, if it is not what you ordered, or if something is missing, tell us within 14 days of delivery. Send a photograph of the item and of the parcel's label to hello@fjordandfern.example, with your order number.",
+    "We answer within one working day. You choose between a new item, which we send the same day without waiting for the return, and a full refund including shipping. The return label for a damaged or wrong item is free.",
+    "Larger orders sometimes travel in two parcels. Before you report a missing item, look in the dispatch email: it says how many parcels there are, and each has its own tracking number.",
+    "If the parcel itself looks opened, have the carrier note it on delivery, and keep the packaging.",
+  ),
+  shopDocument(
+    "warranty",
+    "Warranty",
+    "Everything we make carries a five-year warranty against faults in material and workmanship: seams that open, zips that fail, membranes that come loose. Boots and gloves are covered for two years. The warranty begins on the day of delivery, and it goes with the garment, so it also covers one bought second-hand with its receipt.",
+    "It does not cover normal wear, tears, burns, or damage from washing against the care label. For those our repair service is usually the cheaper answer.",
+    "To make a claim, send photographs and the order number or receipt through the Warranty form. We answer within three working days. We repair the garment if we can; if we cannot, we replace it, or refund its price when it is no longer made. We pay for shipping both ways.",
+    "Your rights under consumer law are not affected by this warranty.",
+  ),
+  shopDocument(
+    "repairs",
+    "Repairs",
+    "We repair our own clothes for as long as they can be repaired, and those of other brands where we have the parts. A small tear costs 150 kr, a new zip 350 to 550 kr depending on its length, new cuffs 250 kr, and washing and re-waterproofing a jacket 220 kr. We tell you the price before we begin.",
+    "Bring the garment, washed, to the repair counter in our shop in Bergen, or order a repair label online and post it. A repair takes about 10 working days, and up to 15 in October and November.",
+    "Every repair is guaranteed for one year. Faults covered by the warranty are repaired for nothing.",
+    "On the first Saturday of each month, from 11:00 to 14:00, we teach darning and patching in the shop. It is free, and no booking is needed.",
+  ),
+  shopDocument(
+    "care",
+    "Washing and care",
+    "Wash wool seldom and air it often. When it needs washing, use the wool programme at 30 degrees, a mild detergent without enzymes and no softener, and dry it flat. Moths dislike cedar: we put a small block in every sweater's box.",
+    "Wash rain jackets at 40 degrees with liquid detergent, zips closed, twice a season. Afterwards tumble-dry for 20 minutes on low heat, which wakes up the water repellency. If water no longer forms beads, re-waterproof the jacket with a PFAS-free spray.",
+    "Wash down jackets at 30 degrees with a down detergent, then tumble-dry on low heat with three clean tennis balls for two to three hours, until no lumps are left.",
+    "Brush boots clean, dry them away from heaters, and wax the leather four times a year.",
+  ),
+  shopDocument(
+    "contact",
+    "Contact",
+    "Write to hello@fjordandfern.example: we answer within one working day, usually within three hours. Call us on +47 55 00 48 48, Monday to Friday from 9:00 to 17:00. The chat on this page answers at any hour, and can hand you over to a person during the telephone hours.",
+    "For questions about an order, have its number ready. It begins with FF and stands at the top of your confirmation email.",
+    "For wholesale and press write to trade@fjordandfern.example. Schools, kindergartens and rescue teams get 15 percent off orders of ten items or more; ask us for a quotation.",
+    "Our postal address is Fjord & Fern AS, Strandgaten 48, 5004 Bergen, Norway. If we have not solved a complaint within two weeks, you can turn to Forbrukertilsynet, the Norwegian consumer authority.",
+  ),
+];

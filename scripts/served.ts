@@ -1,0 +1,17 @@
+/** What `serve` answers once everything of its role is running. */
+export interface Served {
+  /** Null in a process that serves no HTTP (ROLE=worker). */
+  apiUrl: string | null;
+  demoUrl: string | null;
+  /** The seeded tenant; null in production and in a database that was not seeded by this product. */
+  demo: DemoTenant | null;
+  /** Stops taking work, hands over or finishes what is in flight, closes every connection. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface DemoTenant {
+  tenantId: string;
+  agentId: string;
+  publishableKey: string;
+  secretKey: string;
+}

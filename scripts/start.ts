@@ -1,0 +1,112 @@
+/**
+ * `npm start`: everything the role needs, in one process. See docs/configuration.md for the variables.
+ *
+ *   configuration → data folder → ports → secret key → database → widget files → serve
+ */
+import { rmSync } from "node:fs";
+import { join, relative } from "node:path";
+import { parseArgs } from "node:util";
+import { ConfigError, loadConfig, type Config } from "@agent-engine/core/config/env.ts";
+import { removeEmbeddedPostgres, startEmbeddedPostgres } from "@agent-engine/core/dev/embedded-postgres.ts";
+import { buildWidget } from "./build-widget.ts";
+import { checkDatabase } from "./check-database.ts";
+import { checkPort } from "./check-port.ts";
+import { keptSecretKey, prepareDataFolder, takeDataFolder, writeDevFile } from "./data-folder.ts";
+import { createLogger } from "./logger.ts";
+import { serve } from "./serve.ts";
+import type { Served } from "./served.ts";
+import { Shutdown } from "./shutdown.ts";
+import { StartFailure } from "./start-failure.ts";
+
+/** For a person at a terminal; where the log is JSON on the standard output, nothing else is mixed into it. */
+function speaker(config: Config): (message: string) => void {
+  return config.nodeEnv === "production" || config.role !== "all"
+    ? (message) => process.stderr.write(`${message}\n`)
+    : (message) => process.stdout.write(`${message}\n`);
+}
+
+async function resetData(config: Config): Promise<void> {
+  if (config.databaseUrl !== null) {
+    throw new StartFailure("--reset starts over with the embedded database only. Empty the one at DATABASE_URL yourself.");
+  }
+  await removeEmbeddedPostgres(join(config.dataDir, "postgres"));
+  for (const name of ["secret-key", "dev.json", "log.jsonl"]) rmSync(join(config.dataDir, name), { force: true });
+}
+
+async function openDatabase(config: Config, shutdown: Shutdown, say: (message: string) => void): Promise<string> {
+  if (config.databaseUrl !== null) {
+    await checkDatabase(config.databaseUrl);
+    return config.databaseUrl;
+  }
+  const dir = join(config.dataDir, "postgres");
+  const postgres = await startEmbeddedPostgres({ dir, durable: true, detached: true, say });
+  shutdown.add({ name: "The embedded database", limitMs: 1_800, stop: postgres.stop });
+  return postgres.ownerUrl;
+}
+
+function announce(config: Config, served: Served, logFile: string | null, say: (message: string) => void): void {
+  const seconds = process.uptime().toFixed(1);
+  say(`Ready in ${seconds} s.\n`);
+  if (served.apiUrl !== null) say(`  API              ${served.apiUrl}   (reference: ${served.apiUrl}/docs)`);
+  if (served.demoUrl !== null) say(`  Demo page        ${served.demoUrl}`);
+  if (served.demo !== null && served.apiUrl !== null && served.demoUrl !== null) {
+    const { demo, apiUrl, demoUrl } = served;
+    const file = writeDevFile(config.dataDir, { apiUrl, demoUrl, ...demo });
+    say(`  Publishable key  ${demo.publishableKey}`);
+    say(`  Secret key       ${demo.secretKey}`);
+    say(`  All of it        ${relative(process.cwd(), file)}`);
+  }
+  if (logFile !== null) say(`  Log              ${relative(process.cwd(), logFile)}`);
+  const { openaiApiKey, openaiBaseUrl, anthropicApiKey } = config.models;
+  if (openaiApiKey === null && openaiBaseUrl === null && anthropicApiKey === null && config.nodeEnv !== "production") {
+    say(
+      "\n  No model is configured, so the demo agent quotes its documents. For a language model set OPENAI_API_KEY,\n  OPENAI_BASE_URL or ANTHROPIC_API_KEY.",
+    );
+  }
+  say("\nCtrl-C stops everything.");
+}
+
+async function start(config: Config, reset: boolean, shutdown: Shutdown, say: (message: string) => void): Promise<void> {
+  if (config.nodeEnv !== "production") prepareDataFolder(config.dataDir);
+  if (config.databaseUrl === null) {
+    const giveBack = takeDataFolder(config.dataDir);
+    shutdown.add({ name: "The data folder", limitMs: 100, stop: giveBack });
+  }
+  if (reset) await resetData(config);
+  if (config.role !== "worker") {
+    await checkPort("PORT", config.port);
+    if (config.nodeEnv !== "production" && config.role === "all") await checkPort("DEMO_PORT", config.demoPort);
+  }
+  const secretKeys = config.secretKeys.length > 0 ? config.secretKeys : [keptSecretKey(config.dataDir)];
+  const databaseUrl = await openDatabase(config, shutdown, say);
+  if (shutdown.begun) return;
+  if (config.role !== "worker") await buildWidget(say);
+  if (shutdown.begun) return;
+  const { log, file } = createLogger(config);
+  const served = await serve({ ...config, secretKeys, databaseUrl }, { log });
+  shutdown.add({ name: "Agent Engine", limitMs: 2_800, stop: served.stop });
+  if (!shutdown.begun) announce(config, served, file, say);
+}
+
+function main(): void {
+  const { values } = parseArgs({ options: { reset: { type: "boolean", default: false } } });
+  const config = loadConfig();
+  const say = speaker(config);
+  const shutdown = new Shutdown(say);
+  if (config.role === "all") say("Starting Agent Engine …");
+  const starting = start(config, values.reset, shutdown, say);
+  shutdown.listen(starting);
+  starting.catch((error: unknown) => {
+    if (error instanceof StartFailure) console.error(error.message);
+    else console.error(error);
+    void shutdown.run(1, Promise.resolve());
+  });
+}
+
+try {
+  main();
+} catch (error) {
+  if (error instanceof ConfigError) console.error(`The configuration has mistakes:\n  ${error.problems.join("\n  ")}`);
+  else console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}
