@@ -102,7 +102,7 @@ function countInstalled() {
 }
 
 function showProgress(startedAt) {
-  const overwrite = process.stdout.isTTY === true;
+  const overwrite = process.stdout.isTTY;
   const timer = setInterval(
     () => {
       const line = `  ${Math.round((Date.now() - startedAt) / 1000)} s, ${countInstalled()} packages …`;
@@ -144,7 +144,7 @@ async function install() {
   const stop = (signal) => child.kill(signal);
   process.on("SIGINT", stop).on("SIGTERM", stop);
   const code = await new Promise((done) => {
-    child.once("error", (error) => done(`${error.message}`));
+    child.once("error", (error) => done(error.message));
     child.once("close", (exit, signal) => done(exit ?? signal));
   });
   process.off("SIGINT", stop).off("SIGTERM", stop);

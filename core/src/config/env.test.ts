@@ -65,7 +65,7 @@ describe("single variables", () => {
     [{ PUBLIC_URL: "chat.example.com" }, "PUBLIC_URL must be a URL that begins with http:// or https://"],
     [{ OPENAI_BASE_URL: "nowhere" }, "OPENAI_BASE_URL must be a URL that begins with http:// or https://"],
   ])("%o is refused by name", (env, expected) => {
-    const problems = problemsOf(env as Record<string, string>);
+    const problems = problemsOf(env);
     expect(problems).toHaveLength(1);
     expect(problems[0]).toContain(expected);
   });
