@@ -57,7 +57,9 @@ async function openEchoing(): Promise<Client> {
 }
 
 const echoed = (client: Client, text: string) =>
-  waitFor(() => client.received === text, { describe: () => `${text.length} characters, got ${client.received.length}` });
+  waitFor(() => client.received === text, {
+    describe: () => `${text.length} characters, got ${client.received.length}`,
+  });
 
 /** Long enough for an echo to have arrived if it could; only ever proves that something did not happen. */
 const aMoment = () => new Promise((resolve) => setTimeout(resolve, 60));

@@ -78,7 +78,12 @@ export async function startFaultProxy({ target, port: wanted = 0 }: FaultProxyOp
   }
 
   function open(link: Link): void {
-    const upstream = connect({ host: target.host ?? "127.0.0.1", port: target.port, noDelay: true, allowHalfOpen: true });
+    const upstream = connect({
+      host: target.host ?? "127.0.0.1",
+      port: target.port,
+      noDelay: true,
+      allowHalfOpen: true,
+    });
     link.upstream = upstream;
     watch(link, upstream);
     link.pipes = [new Pipe(link.client, upstream), new Pipe(upstream, link.client)];

@@ -114,7 +114,8 @@ describe("a raw client", () => {
 
   it("takes its script from the queue, from a function and from the message, by turn and attempt", async () => {
     const server = await start({ text: "default" });
-    const ask = async (prompt: string) => contentOf((await chunksOf(await post(server, prompt, { stream: true }))).chunks);
+    const ask = async (prompt: string) =>
+      contentOf((await chunksOf(await post(server, prompt, { stream: true }))).chunks);
     server.enqueue({ steps: [{ kind: "text", text: "queued" }] });
     expect(await ask("a")).toBe("queued");
     server.setScript((request) =>
@@ -148,17 +149,20 @@ describe("faults", () => {
     expect(server.requests[0]?.end).toBe("fault");
   });
 
-  it.each(["cutMidStream", "notSse"] as const)("%s: the connection breaks after the tokens before it", async (fault) => {
-    const server = await start();
-    server.enqueue(modelFaults[fault]);
-    const response = await post(server, "hi", { stream: true });
-    let text = "";
-    const decoder = new TextDecoder();
-    await expect(async () => {
-      for await (const part of response.body ?? []) text += decoder.decode(part, { stream: true });
-    }).rejects.toThrow();
-    expect(text).toContain('"but "');
-  });
+  it.each(["cutMidStream", "notSse"] as const)(
+    "%s: the connection breaks after the tokens before it",
+    async (fault) => {
+      const server = await start();
+      server.enqueue(modelFaults[fault]);
+      const response = await post(server, "hi", { stream: true });
+      let text = "";
+      const decoder = new TextDecoder();
+      await expect(async () => {
+        for await (const part of response.body ?? []) text += decoder.decode(part, { stream: true });
+      }).rejects.toThrow();
+      expect(text).toContain('"but "');
+    },
+  );
 
   it("cuts before any header", async () => {
     const server = await start();
@@ -230,7 +234,11 @@ describe("the AI SDK's client", () => {
       // A broken connection ends the iteration instead of arriving as a part.
       errors.push(error);
     }
-    return { parts, errors, text: parts.map((part) => (part.type === "text-delta" ? String(part["text"]) : "")).join("") };
+    return {
+      parts,
+      errors,
+      text: parts.map((part) => (part.type === "text-delta" ? String(part["text"]) : "")).join(""),
+    };
   }
 
   it("reads text, the finish reason and usage", async () => {

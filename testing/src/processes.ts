@@ -11,7 +11,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { processEnvironment, type Environment } from "@agent-engine/core/config/env.ts";
-import { waitFor } from "./wait-for.ts";
+import { waitFor, type Truthy } from "./wait-for.ts";
 
 export const REPOSITORY = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
@@ -96,14 +96,17 @@ export function startProcess(options: ProcessOptions): RunningProcess {
   const describeEnd = (): string =>
     `${options.name} ended (${status?.signal ?? status?.code}) — its output ends with:\n${output.slice(-3_000)}`;
 
-  async function until<T>(look: () => T | Promise<T>, what: string, timeoutMs: number): Promise<Exclude<T, false | 0 | "" | null | undefined>> {
-    type Found = Exclude<T, false | 0 | "" | null | undefined>;
-    const found = await waitFor<Found | "ended" | null>(async () => ((await look()) as Found) || (status ? "ended" : null), {
-      timeoutMs,
-      describe: () => `${options.name} to ${what}; its output ends with:\n${output.slice(-3_000)}`,
-    });
-    if (found === "ended") throw new Error(describeEnd());
-    return found as Found;
+  async function until<T>(look: () => T | Promise<T>, what: string, timeoutMs: number): Promise<Truthy<T>> {
+    const seen = await waitFor(
+      async () => {
+        const found = await look();
+        if (found) return { found: found as Truthy<T> };
+        return status ? { found: null } : null;
+      },
+      { timeoutMs, describe: () => `${options.name} to ${what}; its output ends with:\n${output.slice(-3_000)}` },
+    );
+    if (seen.found === null) throw new Error(describeEnd());
+    return seen.found;
   }
 
   return {

@@ -62,7 +62,8 @@ export async function* followSse(url: string, options: FollowOptions): AsyncGene
         },
         signal,
       });
-      if (response.status >= 400 && response.status < 500) throw new RefusedError(response.status, await response.text());
+      if (response.status >= 400 && response.status < 500)
+        throw new RefusedError(response.status, await response.text());
       if (response.ok) {
         for await (const message of readSse(response)) {
           lastEventId = message.id ?? lastEventId;

@@ -76,7 +76,11 @@ it("hangs until the caller gives up", async () => {
 it("limits rates, is slow, and answers with rubbish", async () => {
   await fetch(`${server.url}/faults`, {
     method: "POST",
-    body: JSON.stringify([{ kind: "rateLimited", retryAfterSeconds: 2 }, { kind: "slow", delayMs: 20 }, { kind: "garbage" }]),
+    body: JSON.stringify([
+      { kind: "rateLimited", retryAfterSeconds: 2 },
+      { kind: "slow", delayMs: 20 },
+      { kind: "garbage" },
+    ]),
   });
   const limited = await call("GET", "/stock");
   expect([limited.status, limited.headers.get("retry-after")]).toEqual([429, "2"]);

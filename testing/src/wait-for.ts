@@ -7,6 +7,9 @@ export interface WaitOptions {
   describe: string | (() => string);
 }
 
+/** A value once it is truthy. */
+export type Truthy<T> = Exclude<T, false | 0 | "" | null | undefined>;
+
 /**
  * Polls until the condition gives something truthy, and returns it. Rejects with the description when the time is up;
  * an error thrown by the condition counts as "not yet" and is the cause of that rejection.
@@ -14,13 +17,13 @@ export interface WaitOptions {
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeoutMs = 10_000, intervalMs = 10, describe }: WaitOptions,
-): Promise<Exclude<T, false | 0 | "" | null | undefined>> {
+): Promise<Truthy<T>> {
   const deadlineMs = performance.now() + timeoutMs;
   let cause: unknown;
   for (;;) {
     try {
       const value = await condition();
-      if (value) return value as Exclude<T, false | 0 | "" | null | undefined>;
+      if (value) return value as Truthy<T>;
       cause = undefined;
     } catch (error) {
       cause = error;
