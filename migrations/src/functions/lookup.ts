@@ -1,6 +1,6 @@
 import type { Roles } from "../roles.ts";
 
-/** The two look-ups that come before a tenant is known: which tenant does this key belong to? */
+/** The look-ups that come before a tenant is known: which tenant does this key belong to, and is there any? */
 export function lookupFunctions({ app, system }: Roles): string {
   return `
     create function resolve_publishable_key(key text)
@@ -14,7 +14,16 @@ export function lookupFunctions({ app, system }: Roles): string {
       select k.tenant_id, k.id, k.scopes from api_keys k
       where k.hash = key_hash and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
     $$;
-    ${["resolve_publishable_key", "resolve_api_key"]
+    create function database_is_empty() returns boolean
+    language sql stable security definer set search_path = pg_catalog, public as $$
+      select not exists (select 1 from tenants)
+    $$;
+    create function is_origin_known(patterns text[]) returns boolean
+    language sql stable security definer set search_path = pg_catalog, public as $$
+      select exists (select 1 from sites s where s.allowed_origins && patterns)
+    $$;
+    create index sites_by_origin on sites using gin (allowed_origins);
+    ${["resolve_publishable_key", "resolve_api_key", "database_is_empty", "is_origin_known"]
       .map(
         (name) => `
         alter function ${name} owner to ${system};

@@ -103,15 +103,26 @@ describe("an allow-list", () => {
     expect(allows("http://tenant.localhost:3002", "http://*.localhost:3002")).toBe(true);
   });
 
-  test.each([["*"], ["https://*"], ["*.*"], ["https://*.*.example"], ["https://shop.*"], ["https://a*.shop.example"], ["*.com"], ["https://*.com"], ["https://*.127.0.0.1"], [""], ["   "], ["ftp://shop.example"], ["https://shop.example/path"]])(
-    "the entry %j allows nothing",
-    (pattern) => {
-      expect(parseOriginPattern(pattern)).toBeNull();
-      for (const origin of ["https://shop.example", "https://a.com", "https://a.shop.example", "http://127.0.0.1"]) {
-        expect(allows(origin, pattern)).toBe(false);
-      }
-    },
-  );
+  test.each([
+    ["*"],
+    ["https://*"],
+    ["*.*"],
+    ["https://*.*.example"],
+    ["https://shop.*"],
+    ["https://a*.shop.example"],
+    ["*.com"],
+    ["https://*.com"],
+    ["https://*.127.0.0.1"],
+    [""],
+    ["   "],
+    ["ftp://shop.example"],
+    ["https://shop.example/path"],
+  ])("the entry %j allows nothing", (pattern) => {
+    expect(parseOriginPattern(pattern)).toBeNull();
+    for (const origin of ["https://shop.example", "https://a.com", "https://a.shop.example", "http://127.0.0.1"]) {
+      expect(allows(origin, pattern)).toBe(false);
+    }
+  });
 
   test("internationalised names are compared in their ASCII form", () => {
     expect(allows("https://xn--bcher-kva.example", "https://bücher.example")).toBe(true);

@@ -108,7 +108,15 @@ export class HubFixture {
 
   async open(options: Partial<Parameters<Hub["open"]>[0]> = {}, sink = new FakeSink()): Promise<FakeSink> {
     const opening = this.hub.open(
-      { tenantId: TENANT, conversationId: CONVERSATION, after: 0, audience: "staff", runId: null, runEnded: false, ...options },
+      {
+        tenantId: TENANT,
+        conversationId: CONVERSATION,
+        after: 0,
+        audience: "staff",
+        runId: null,
+        runEnded: false,
+        ...options,
+      },
       sink,
     );
     sink.reader = await opening;
@@ -160,13 +168,20 @@ export class FakeSink implements Sink {
 /** Lets every promise that is ready run. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-export const delta = (text: string, messageId = "msg_1", runId: string | null = null): Pick<StoredEnvelope, "event" | "audience" | "runId"> => ({
+export const delta = (
+  text: string,
+  messageId = "msg_1",
+  runId: string | null = null,
+): Pick<StoredEnvelope, "event" | "audience" | "runId"> => ({
   audience: "all",
   runId,
   event: { type: "TEXT_MESSAGE_CONTENT", messageId, delta: text },
 });
 
-export const reasoning = (text: string, runId: string | null = null): Pick<StoredEnvelope, "event" | "audience" | "runId"> => ({
+export const reasoning = (
+  text: string,
+  runId: string | null = null,
+): Pick<StoredEnvelope, "event" | "audience" | "runId"> => ({
   audience: "staff",
   runId,
   event: { type: "REASONING_MESSAGE_CONTENT", messageId: "msg_2", delta: text },

@@ -24,7 +24,10 @@ const command = fc.oneof(
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("deliver a delayed batch" as const), which: fc.nat(3) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant("flush" as const) }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant("answer a read" as const), which: fc.nat(3), fails: fc.nat(9) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant("answer a read" as const), which: fc.nat(3), fails: fc.nat(9) }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({

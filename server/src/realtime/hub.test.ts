@@ -151,7 +151,14 @@ describe("repair", () => {
       const hub = createHub({ bus: createMemoryBus(), readLog: async () => [], readHeads, onError: () => {} });
       await vi.advanceTimersByTimeAsync(4_000);
       expect(readHeads).not.toHaveBeenCalled();
-      const options = { tenantId: TENANT, conversationId: CONVERSATION, after: 0, audience: "all", runId: null, runEnded: false } as const;
+      const options = {
+        tenantId: TENANT,
+        conversationId: CONVERSATION,
+        after: 0,
+        audience: "all",
+        runId: null,
+        runEnded: false,
+      } as const;
       await hub.open(options, new FakeSink());
       await vi.advanceTimersByTimeAsync(4_000);
       expect(readHeads.mock.calls).toEqual([[[CONVERSATION]], [[CONVERSATION]]]);
@@ -242,7 +249,10 @@ describe("a reader of one run", () => {
     const sink = await liveReader(fixture, { runId: "run_mine" });
     const outcome = { type: "interrupt" as const, interrupts: [] };
     fixture.publish(
-      fixture.append({ ...finished("run_mine"), event: { type: "RUN_FINISHED", threadId: CONVERSATION, runId: "run_mine", outcome } }),
+      fixture.append({
+        ...finished("run_mine"),
+        event: { type: "RUN_FINISHED", threadId: CONVERSATION, runId: "run_mine", outcome },
+      }),
     );
     fixture.flush();
     expect(seqs(sink)).toEqual([1]);
@@ -273,7 +283,14 @@ describe("opening and closing", () => {
       const late: ((release: () => void) => void)[] = [];
       bus.subscribe = () => new Promise((resolve) => void late.push(resolve));
       const hub = createHub({ bus, readLog: async () => [], readHeads: async () => new Map(), onError: () => {} });
-      const options = { tenantId: TENANT, conversationId: CONVERSATION, after: 0, audience: "all", runId: null, runEnded: false } as const;
+      const options = {
+        tenantId: TENANT,
+        conversationId: CONVERSATION,
+        after: 0,
+        audience: "all",
+        runId: null,
+        runEnded: false,
+      } as const;
       const refused = expect(hub.open(options, new FakeSink())).rejects.toThrow(/did not take/);
       await vi.advanceTimersByTimeAsync(5_000);
       await refused;

@@ -71,10 +71,17 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
     const channel = new Channel(tenantId, conversationId, {
       readLog: (query) => withReadSlot(() => readLog(query)),
       scheduleFlush,
-      onReadFailed: (error) => onError("reading a conversation's log failed; its readers wait for the next repair", error),
+      onReadFailed: (error) =>
+        onError("reading a conversation's log failed; its readers wait for the next repair", error),
       onEmpty: release,
     });
-    const subscription = { channel, ready: within(SUBSCRIBE_TIMEOUT_MS, bus.subscribe(conversationId, (batch) => channel.receive(batch))) };
+    const subscription = {
+      channel,
+      ready: within(
+        SUBSCRIBE_TIMEOUT_MS,
+        bus.subscribe(conversationId, (batch) => channel.receive(batch)),
+      ),
+    };
     subscriptions.set(conversationId, subscription);
     return subscription;
   }

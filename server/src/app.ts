@@ -1,0 +1,90 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Services } from "@agent-engine/core/context.ts";
+import { ProblemError } from "@agent-engine/core/errors.ts";
+import { createApi } from "./http/api.ts";
+import { cors } from "./http/cors.ts";
+import type { IsKnownOrigin } from "./http/known-origins.ts";
+import { problemResponse, toProblemError } from "./http/problem.ts";
+import { requestLog } from "./http/request-log.ts";
+import type { AppContext, AppEnv } from "./http/request.ts";
+import { createRouteTable, type RouteTable } from "./http/route-table.ts";
+import type { EventSource } from "./realtime/event-stream.ts";
+import { agentRoutes } from "./routes/agents.ts";
+import { conversationEventRoutes } from "./routes/conversation-events.ts";
+import { conversationRoutes } from "./routes/conversations.ts";
+import { documentRoutes } from "./routes/documents.ts";
+import { healthRoutes, type ReadinessCheck } from "./routes/health.ts";
+import { referenceRoutes } from "./routes/reference.ts";
+import { runRoutes } from "./routes/runs.ts";
+import { visitorSessionRoutes } from "./routes/visitor-sessions.ts";
+import { widgetRoutes } from "./routes/widget-files.ts";
+
+export interface AppOptions {
+  services: Services;
+  events: EventSource;
+  isKnownOrigin: IsKnownOrigin;
+  /** What `/readyz` asks, by name. */
+  readiness: Record<string, ReadinessCheck>;
+  publicUrl: string | null;
+  /** Where the built widget lies. */
+  widgetDirectory: string;
+}
+
+export interface App {
+  fetch: OpenAPIHono<AppEnv>["fetch"];
+  request: OpenAPIHono<AppEnv>["request"];
+  /** The declared API routes, for tests that visit each. */
+  routes: RouteTable["routes"];
+}
+
+/** The HTTP API: everything but sockets. */
+export function createApp(options: AppOptions): App {
+  const { services } = options;
+  const app = new OpenAPIHono<AppEnv>();
+  const table = createRouteTable();
+
+  app.onError((error, c) => answerProblem(services, c, error));
+  app.notFound((c) => answerProblem(services, c, unmatched(table, c)));
+  app.use(requestLog(services.log, table));
+  app.use(cors(table, options.isKnownOrigin));
+  app.use(async (c, next) => {
+    await next();
+    c.res.headers.set("x-content-type-options", "nosniff");
+    if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
+  });
+
+  const api = createApi(app, services, table);
+  visitorSessionRoutes(api, services);
+  conversationRoutes(api);
+  conversationEventRoutes(api, options.events);
+  runRoutes(api, options.events);
+  agentRoutes(api);
+  documentRoutes(api);
+  healthRoutes(app, options.readiness);
+  referenceRoutes(app, options.publicUrl);
+  widgetRoutes(app, options.widgetDirectory);
+
+  return { fetch: app.fetch, request: app.request, routes: table.routes };
+}
+
+function answerProblem(services: Services, c: AppContext, error: unknown): Response {
+  const problem = toProblemError(error);
+  const correlationId = c.get("correlationId");
+  if (problem.code === "internal" || problem.code === "unavailable") {
+    services.log.error({ err: error, correlationId }, "request could not be answered");
+  }
+  const response = problemResponse(problem, correlationId);
+  const { allow } = problem.extra;
+  if (typeof allow === "string") response.headers.set("allow", allow);
+  return response;
+}
+
+/** No handler took the request: the path is unknown, or only this method of it. */
+function unmatched(table: RouteTable, c: AppContext): ProblemError {
+  const methods = [...new Set(table.match(c.req.path).map(({ method }) => method))];
+  if (methods.length === 0) {
+    return new ProblemError("not_found", "There is no such route. See `/docs` for what there is.");
+  }
+  const allow = methods.join(", ");
+  return new ProblemError("method_not_allowed", `This path takes ${allow}.`, { extra: { allow } });
+}

@@ -1,0 +1,210 @@
+/**
+ * Declares routes: one call says who may call, what comes in and what goes out, for the server and for the OpenAPI
+ * document alike. The order is the same for each: credential (401), permission (403), query and body (400, 413), then
+ * the verb, once per `Idempotency-Key`.
+ */
+import type { OpenAPIHono, RouteConfig } from "@hono/zod-openapi";
+import { z } from "@hono/zod-openapi";
+import type { Ctx, Services } from "@agent-engine/core/context.ts";
+import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
+import { authenticate, authorize, bearerOf, type Access } from "./authenticate.ts";
+import { readJson } from "./body.ts";
+import { contextOf, type AppContext, type AppEnv, type Principal } from "./request.ts";
+import type { RouteTable } from "./route-table.ts";
+import { validate } from "./validation.ts";
+import { problemSchema } from "../openapi/schemas.ts";
+
+type Method = "get" | "post" | "patch";
+
+/** `{runId: string}` for `/v1/runs/{runId}/cancel`. */
+export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
+  ? { [Key in Name]: string } & ParamsOf<Rest>
+  : unknown;
+
+interface Described {
+  method: Method;
+  /** `/v1/runs/{runId}` */
+  path: string;
+  tag: string;
+  summary: string;
+  description?: string;
+}
+
+interface Declared<Path extends string, Query> extends Described {
+  path: Path;
+  access: Access;
+  query?: z.ZodType<Query>;
+}
+
+/** A route whose credential is in its body. */
+export interface PublicSpec<Body, Answer> extends Described {
+  body: z.ZodType<Body>;
+  status: 201;
+  answer: z.ZodType<Answer>;
+}
+
+export interface RouteSpec<Path extends string, Query, Body, Answer> extends Declared<Path, Query> {
+  body?: z.ZodType<Body>;
+  status: 200 | 201 | 202;
+  answer: z.ZodType<Answer>;
+  /** Which transaction the verb needs when it is made idempotent. */
+  transaction?: "statements" | "entities";
+}
+
+export interface Call<Path extends string, Query, Body> {
+  ctx: Ctx;
+  params: ParamsOf<Path>;
+  query: Query;
+  body: Body;
+}
+
+export interface StreamCall<Path extends string, Query> {
+  ctx: Ctx;
+  params: ParamsOf<Path>;
+  query: Query;
+  principal: Principal;
+  c: AppContext;
+}
+
+export interface Api {
+  route<const Path extends string, Query = unknown, Body = unknown, Answer = unknown>(
+    spec: RouteSpec<Path, Query, Body, Answer>,
+    verb: (call: Call<Path, Query, Body>) => Promise<Answer>,
+  ): void;
+  /** A route that answers with server-sent events. */
+  stream<const Path extends string, Query = unknown>(
+    spec: Declared<Path, Query>,
+    open: (call: StreamCall<Path, Query>) => Promise<Response>,
+  ): void;
+  /** A route that checks its own credential. */
+  public<Body, Answer>(
+    spec: PublicSpec<Body, Answer>,
+    verb: (c: AppContext, body: Body) => Promise<{ body: Answer; replayed: boolean }>,
+  ): void;
+}
+
+export function createApi(app: OpenAPIHono<AppEnv>, services: Services, table: RouteTable): Api {
+  async function enter(c: AppContext, access: Access): Promise<{ principal: Principal; ctx: Ctx }> {
+    const principal = await authenticate(services, bearerOf(c.req.header("authorization")), c.req.header("origin"));
+    c.set("principal", principal);
+    authorize(principal, access);
+    return { principal, ctx: contextOf(services, principal, c.get("correlationId")) };
+  }
+
+  function declare(spec: Described & Partial<Declared<string, unknown>>, content: Content): void {
+    table.add({ method: spec.method, path: spec.path, visitor: spec.access?.visitor ?? true });
+    app.openAPIRegistry.registerPath(describeRoute(spec, content));
+  }
+
+  return {
+    route(spec, verb) {
+      declare(spec, {
+        body: spec.body,
+        responses: {
+          [spec.status]: { description: "Done.", content: { "application/json": { schema: spec.answer } } },
+        },
+      });
+      app.on(spec.method, honoPath(spec.path), async (c) => {
+        const { ctx } = await enter(c, spec.access);
+        const call = {
+          params: c.req.param() as ParamsOf<typeof spec.path>,
+          query: (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never,
+          body: (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never,
+        };
+        if (spec.method !== "post") return c.json(await verb({ ...call, ctx }), spec.status);
+        const answer = await idempotent(
+          ctx,
+          {
+            key: c.req.header("idempotency-key") ?? null,
+            // The path, not its pattern: the same key for another conversation is another request.
+            route: `POST ${c.req.path}`,
+            body: call.body,
+            status: spec.status,
+            transaction: spec.transaction,
+          },
+          (inner) => verb({ ...call, ctx: inner }),
+        );
+        if (answer.replayed) c.header("idempotency-replayed", "true");
+        return c.json(answer.body, spec.status);
+      });
+    },
+    stream(spec, open) {
+      declare(spec, {
+        responses: {
+          200: {
+            description: "Server-sent events: `id` is the seq, `data` an envelope. Reconnect with `Last-Event-ID`.",
+            content: { "text/event-stream": { schema: z.string() } },
+          },
+        },
+      });
+      app.on(spec.method, honoPath(spec.path), async (c) => {
+        const { ctx, principal } = await enter(c, spec.access);
+        const query = (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never;
+        return open({ ctx, principal, c, query, params: c.req.param() as ParamsOf<typeof spec.path> });
+      });
+    },
+    public(spec, verb) {
+      declare(spec, {
+        body: spec.body,
+        responses: {
+          [spec.status]: { description: "Done.", content: { "application/json": { schema: spec.answer } } },
+        },
+      });
+      app.on(spec.method, honoPath(spec.path), async (c) => {
+        const answer = await verb(c, validate(spec.body, await readJson(c.req.raw), "body"));
+        if (answer.replayed) c.header("idempotency-replayed", "true");
+        return c.json(answer.body, spec.status);
+      });
+    },
+  };
+}
+
+function honoPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ":$1");
+}
+
+const idempotencyHeader = z.object({
+  "idempotency-key": z.string().max(255).optional().openapi({
+    description: "Send the same request again with the same key and it is done once; the answer is the saved one.",
+  }),
+});
+
+interface Content {
+  responses: RouteConfig["responses"];
+  body?: z.ZodType | undefined;
+}
+
+/** What the OpenAPI document says of a route. */
+function describeRoute(
+  spec: Described & Partial<Declared<string, unknown>>,
+  { responses, body }: Content,
+): RouteConfig {
+  const names = [...spec.path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => name);
+  const scope = spec.access ? `Scope of a secret key: \`${spec.access.scope}\`.` : "";
+  return {
+    method: spec.method,
+    path: spec.path,
+    tags: [spec.tag],
+    summary: spec.summary,
+    description: [spec.description, scope].filter(Boolean).join("\n\n"),
+    security: securityOf(spec.access),
+    request: {
+      ...(names.length > 0 ? { params: z.object(Object.fromEntries(names.map((name) => [name, z.string()]))) } : {}),
+      ...(spec.query ? { query: spec.query as z.ZodObject } : {}),
+      ...(spec.method === "post" ? { headers: idempotencyHeader } : {}),
+      ...(body ? { body: { content: { "application/json": { schema: body } }, required: true } } : {}),
+    },
+    responses: {
+      ...responses,
+      default: {
+        description: "A problem (RFC 9457): `code` is stable, `detail` says what to do.",
+        content: { "application/problem+json": { schema: problemSchema } },
+      },
+    },
+  };
+}
+
+function securityOf(access: Access | undefined): Record<string, string[]>[] {
+  if (!access) return [];
+  return access.visitor ? [{ secretKey: [] }, { visitorToken: [] }] : [{ secretKey: [] }];
+}

@@ -1,0 +1,38 @@
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import type { Actor, Ctx, Services } from "@agent-engine/core/context.ts";
+import { newId } from "@agent-engine/core/ids.ts";
+import type { TenantId } from "@agent-engine/protocol/ids.ts";
+
+/** Who a request speaks for, once its credential has been checked. */
+export interface Principal {
+  tenantId: TenantId;
+  actor: Actor;
+  /** Milliseconds since the epoch when the credential ends; null when it does not. */
+  expiresAt: number | null;
+  /** The origin a visitor's token is bound to. */
+  origin: string | null;
+}
+
+export interface AppEnv {
+  Bindings: Partial<HttpBindings>;
+  Variables: {
+    correlationId: string;
+    principal?: Principal;
+    /** The route's pattern, for the log: `/v1/runs/{runId}`. */
+    route?: string;
+  };
+}
+
+export type AppContext = Context<AppEnv>;
+
+const WELL_FORMED = /^[A-Za-z0-9_.:-]{1,128}$/;
+
+/** The caller's `x-request-id` when it is well-formed, else a new one. It links request, job, events and logs. */
+export function correlationIdOf(header: string | null | undefined): string {
+  return header && WELL_FORMED.test(header) ? header : newId("req");
+}
+
+export function contextOf(services: Services, principal: Principal, correlationId: string): Ctx {
+  return { services, tenantId: principal.tenantId, actor: principal.actor, correlationId };
+}

@@ -1,0 +1,27 @@
+export interface TableRoute {
+  method: string;
+  /** `/v1/runs/{runId}` */
+  path: string;
+  /** Visitors call it, so browsers do, from the customers' origins. */
+  visitor: boolean;
+}
+
+export interface RouteTable {
+  add(route: TableRoute): void;
+  /** The declared routes of this path, whatever their method. */
+  match(path: string): TableRoute[];
+  readonly routes: readonly TableRoute[];
+}
+
+/** What routes there are: for 405 with `Allow`, for CORS, and for tests that visit every route. */
+export function createRouteTable(): RouteTable {
+  const routes: (TableRoute & { pattern: RegExp })[] = [];
+  return {
+    routes,
+    add(route) {
+      const pattern = new RegExp(`^${route.path.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`);
+      routes.push({ ...route, method: route.method.toUpperCase(), pattern });
+    },
+    match: (path) => routes.filter(({ pattern }) => pattern.test(path)),
+  };
+}

@@ -1,0 +1,131 @@
+import { fileURLToPath } from "node:url";
+import type { AddressInfo } from "node:net";
+import type { Server as HttpServer } from "node:http";
+import type { Duplex } from "node:stream";
+import { createAdaptorServer } from "@hono/node-server";
+import type { Config } from "@agent-engine/core/config/env.ts";
+import type { Services } from "@agent-engine/core/context.ts";
+import { headsOf } from "@agent-engine/core/events/heads.ts";
+import { readEvents } from "@agent-engine/core/events/read-events.ts";
+import type { TenantId } from "@agent-engine/protocol/ids.ts";
+import { REALTIME_PATH } from "@agent-engine/protocol/realtime.ts";
+import { isOriginKnown } from "@agent-engine/core/tenancy/is-origin-known.ts";
+import { createApp } from "./app.ts";
+import { createKnownOrigins } from "./http/known-origins.ts";
+import { openGateway } from "./realtime/gateway.ts";
+import { createHub, type Hub } from "./realtime/hub.ts";
+import { createRedisAdapter } from "./realtime/redis-adapter.ts";
+
+const WIDGET_DIRECTORY = fileURLToPath(new URL("../../widget/dist", import.meta.url));
+
+/** Requests under way may finish; then their connections are closed. */
+const FINISH_MS = 3_000;
+
+export interface ServerOptions {
+  services: Services;
+  config: Pick<Config, "redisUrl" | "publicUrl">;
+  /** 0 picks a free one. */
+  port: number;
+}
+
+export interface RunningServer {
+  url: string;
+  port: number;
+  /** Tells sockets and streams, lets requests finish, closes the rest. Within 5 s. */
+  stop(): Promise<void>;
+}
+
+/** Starts HTTP, sockets and the hub on one port. Rejects with a clear message when the port is taken. */
+export async function startServer({ services, config, port }: ServerOptions): Promise<RunningServer> {
+  const { log, bus, clock } = services;
+  const hub = openHub(services);
+  const isKnownOrigin = createKnownOrigins((patterns) => isOriginKnown(services, patterns), clock);
+  const redis = config.redisUrl === null ? null : createRedisAdapter(config.redisUrl, log);
+  const app = createApp({
+    services,
+    events: { hub, bus, clock },
+    isKnownOrigin,
+    readiness: {
+      postgres: async () => void (await services.db.pool.query("select 1")),
+      ...(redis ? { redis: () => redis.ping() } : {}),
+    },
+    publicUrl: config.publicUrl,
+    widgetDirectory: WIDGET_DIRECTORY,
+  });
+  const http = createAdaptorServer({ fetch: app.fetch }) as HttpServer;
+  const gateway = await openGateway({ http, services, hub, isKnownOrigin, redis });
+  http.on("upgrade", refuseOtherUpgrades);
+  try {
+    await listen(http, port);
+  } catch (error) {
+    hub.close();
+    await gateway.close();
+    redis?.close();
+    throw error;
+  }
+  const address = http.address() as AddressInfo;
+  return {
+    port: address.port,
+    url: `http://localhost:${address.port}`,
+    async stop() {
+      hub.close();
+      await gateway.close();
+      await closeHttp(http);
+      redis?.close();
+    },
+  };
+}
+
+function openHub(services: Services): Hub {
+  return createHub({
+    bus: services.bus,
+    readLog: ({ tenantId, conversationId, runId, after, limit }) =>
+      readEvents(
+        { services, tenantId: tenantId as TenantId },
+        { conversationId, after, limit, ...(runId === null ? {} : { runId }) },
+      ),
+    readHeads: (conversationIds) => headsOf(services, conversationIds),
+    onError: (what, error) => services.log.warn({ err: error }, what),
+  });
+}
+
+/** Without this an upgrade on an unknown path hangs, and keeps the server from closing. */
+function refuseOtherUpgrades(request: { url?: string | undefined }, socket: Duplex): void {
+  if (request.url?.startsWith(`${REALTIME_PATH}/`)) return;
+  socket.on("error", () => {});
+  socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", () => socket.destroy());
+}
+
+function listen(http: HttpServer, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    http.once("error", (error: NodeJS.ErrnoException) => reject(clearListenError(error, port)));
+    http.listen(port, () => {
+      http.removeAllListeners("error");
+      resolve();
+    });
+  });
+}
+
+function clearListenError(error: NodeJS.ErrnoException, port: number): Error {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return new Error(`Port ${port} is taken. Stop what uses it, or set PORT to another one (0 picks a free one).`, {
+        cause: error,
+      });
+    case "EACCES":
+      return new Error(`This user may not listen on port ${port}. Set PORT to one above 1023.`, { cause: error });
+    default:
+      return error;
+  }
+}
+
+async function closeHttp(http: HttpServer): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    if (http.listening) http.close(() => resolve());
+    else http.once("close", resolve);
+  });
+  http.closeIdleConnections();
+  const giveUp = setTimeout(() => http.closeAllConnections(), FINISH_MS);
+  await closed;
+  clearTimeout(giveUp);
+}

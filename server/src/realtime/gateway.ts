@@ -1,0 +1,102 @@
+import type { Server as HttpServer } from "node:http";
+import { Server } from "socket.io";
+import type { Services } from "@agent-engine/core/context.ts";
+import { REALTIME_PATH, type RealtimeRefusal } from "@agent-engine/protocol/realtime.ts";
+import type { IsKnownOrigin } from "../http/known-origins.ts";
+import { toProblemError } from "../http/problem.ts";
+import { correlationIdOf } from "../http/request.ts";
+import { handshake } from "./handshake.ts";
+import type { Hub } from "./hub.ts";
+import type { RedisAdapter } from "./redis-adapter.ts";
+import { toRefusal } from "./refusal.ts";
+import { serveSocket } from "./serve-socket.ts";
+import { roomOf, type RealtimeServer, type RealtimeSocket } from "./socket.ts";
+
+const MAX_PACKET_BYTES = 16 * 1024;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** What sockets get to read the goodbye. */
+const GOODBYE_MS = 1_000;
+
+export interface GatewayOptions {
+  http: HttpServer;
+  services: Services;
+  hub: Hub;
+  isKnownOrigin: IsKnownOrigin;
+  /** Null in a single process. */
+  redis: RedisAdapter | null;
+}
+
+export interface Gateway {
+  /** Tells every socket, then closes it, and stops accepting connections. */
+  close(): Promise<void>;
+}
+
+/** The Socket.IO gateway: checks handshakes, and opens readers on the hub. Commands go over HTTP, never here. */
+export async function openGateway({ http, services, hub, isKnownOrigin, redis }: GatewayOptions): Promise<Gateway> {
+  const io: RealtimeServer = new Server(http, {
+    path: REALTIME_PATH,
+    serveClient: false,
+    transports: ["websocket", "polling"],
+    // Tokens come one by one: compressing them costs memory and delay and saves little.
+    perMessageDeflate: false,
+    maxHttpBufferSize: MAX_PACKET_BYTES,
+    connectTimeout: HANDSHAKE_TIMEOUT_MS,
+    destroyUpgrade: false,
+    // For polling only: CORS does not hold WebSockets back, the handshake does.
+    cors: { origin: answerOrigin(isKnownOrigin), methods: ["GET", "POST"], allowedHeaders: ["x-request-id"] },
+    ...(redis ? { adapter: redis.adapter } : {}),
+  });
+
+  async function admit(socket: RealtimeSocket, next: (error?: Error) => void): Promise<void> {
+    const { headers, auth } = socket.handshake;
+    const requestId = headers["x-request-id"];
+    const correlationId = correlationIdOf(typeof requestId === "string" ? requestId : null);
+    try {
+      const request = { token: auth["token"], origin: headers.origin, connections: io.engine.clientsCount };
+      const principal = await handshake({ services, isKnownOrigin }, request);
+      socket.data = { principal, correlationId };
+    } catch (error) {
+      const refusal = toRefusal(error);
+      const isOurs = ["internal", "unavailable"].includes(toProblemError(error).code);
+      services.log.info({ correlationId, code: refusal.data.code, err: isOurs ? error : undefined }, "socket refused");
+      next(refusal);
+      return;
+    }
+    next();
+  }
+
+  io.use((socket, next) => void admit(socket, next));
+  io.on("connection", (socket) => serveSocket(services, hub, socket));
+  const stopHints = await services.bus.control.subscribe((message) => {
+    if (message.kind === "hint") io.local.to(roomOf(message.hint.conversationId)).emit("hint", message.hint);
+  });
+
+  return {
+    async close() {
+      stopHints();
+      io.local.emit("closing", restarting);
+      io.local.disconnectSockets(true);
+      await waitUntil(() => io.engine.clientsCount === 0, GOODBYE_MS);
+      await io.close();
+    },
+  };
+}
+
+const restarting: RealtimeRefusal = {
+  code: "realtime_unavailable",
+  retryable: true,
+  detail: "This server is restarting. Reconnect, and subscribe from your cursor.",
+};
+
+/** The origin check of polling's answers, in the form that the `cors` package takes. */
+function answerOrigin(isKnownOrigin: IsKnownOrigin) {
+  return (origin: string | undefined, answer: (error: Error | null, allowed: string | false) => void): void => {
+    const settle = (isKnown: boolean) => answer(null, isKnown && origin !== undefined ? origin : false);
+    isKnownOrigin(origin).then(settle, () => settle(false));
+  };
+}
+
+async function waitUntil(isDone: () => boolean, timeoutMs: number): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!isDone() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+}

@@ -1,0 +1,55 @@
+import type { Services } from "@agent-engine/core/context.ts";
+import { authenticate } from "../http/authenticate.ts";
+import type { IsKnownOrigin } from "../http/known-origins.ts";
+import type { Principal } from "../http/request.ts";
+import { HandshakeRefused } from "./refusal.ts";
+
+/** About 50 KB each: what one server holds before others should take over. */
+const MAX_CONNECTIONS = 20_000;
+
+export interface HandshakeRequest {
+  token: unknown;
+  /** The `Origin` header: a page cannot forge it, everybody else can leave it out. */
+  origin: string | undefined;
+  connections: number;
+}
+
+/**
+ * Who connects; throws why not. A visitor's token must come from the origin it was made for, and a site must still allow
+ * that origin. Without the bus a socket would look alive and show nothing, so it is refused with a clear status.
+ */
+export async function handshake(
+  { services, isKnownOrigin }: { services: Services; isKnownOrigin: IsKnownOrigin },
+  { token, origin, connections }: HandshakeRequest,
+): Promise<Principal> {
+  if (!services.bus.isHealthy()) {
+    throw new HandshakeRefused("realtime_unavailable", "Live events cannot be delivered right now. Try again shortly.");
+  }
+  if (connections > MAX_CONNECTIONS) {
+    throw new HandshakeRefused(
+      "realtime_unavailable",
+      "This server has all the connections it can hold. Try again shortly.",
+    );
+  }
+  if (typeof token !== "string" || token === "" || token.length > 8_192) {
+    throw new HandshakeRefused("unauthenticated", "Connect with `auth: { token }`: a visitor token or a secret key.");
+  }
+  const principal = await authenticate(services, token, origin);
+  if (
+    principal.actor.kind === "secret_key" &&
+    !["*", "conversations:read"].some((scope) => hasScope(principal, scope))
+  ) {
+    throw new HandshakeRefused("unauthenticated", "This secret key lacks the scope `conversations:read`.");
+  }
+  if (principal.origin !== null && origin !== undefined && !(await isKnownOrigin(origin))) {
+    throw new HandshakeRefused(
+      "origin_not_allowed",
+      "No site allows this origin any more. Add it to the site's allowed origins.",
+    );
+  }
+  return principal;
+}
+
+function hasScope({ actor }: Principal, scope: string): boolean {
+  return actor.kind === "secret_key" && actor.scopes.includes(scope);
+}

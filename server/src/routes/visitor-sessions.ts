@@ -1,0 +1,104 @@
+import type { Actor, Services } from "@agent-engine/core/context.ts";
+import { ProblemError } from "@agent-engine/core/errors.ts";
+import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
+import { resolvePublishableKey, type ResolvedSite } from "@agent-engine/core/tenancy/resolve-publishable-key.ts";
+import { openVisitorSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
+import {
+  signVisitorToken,
+  verifyVisitorToken,
+  VISITOR_TOKEN_RENEWAL_SECONDS,
+} from "@agent-engine/core/visitors/visitor-token.ts";
+import type { VisitorId } from "@agent-engine/protocol/ids.ts";
+import type { VisitorSession } from "@agent-engine/protocol/resources.ts";
+import { visitorSessionRequest } from "@agent-engine/protocol/schemas/requests.ts";
+import type { Api } from "../http/api.ts";
+import { isOriginAllowed, parseOrigin } from "../http/origin.ts";
+import { visitorSessionSchema } from "../openapi/schemas.ts";
+
+/** Nobody is known yet: the session is opened by the platform itself, in the site's tenant. */
+const PLATFORM: Actor = { kind: "worker" };
+
+export function visitorSessionRoutes(api: Api, services: Services): void {
+  api.public(
+    {
+      method: "post",
+      path: "/v1/visitor-sessions",
+      tag: "Visitors",
+      summary: "Open a visitor session",
+      description:
+        "The only route a publishable key opens. Called by a page on one of the site's allowed origins; the token works from there only, for an hour. Send the last `visitorToken`, even an ended one, to stay the same visitor.",
+      body: visitorSessionRequest,
+      status: 201,
+      answer: visitorSessionSchema,
+    },
+    async (c, body) => {
+      if (body.identityToken !== undefined) {
+        throw new ProblemError("invalid_request", "`identityToken` is not supported yet. Leave it out.");
+      }
+      const site = await resolvePublishableKey(services, body.publishableKey);
+      if (!site) {
+        throw new ProblemError(
+          "unauthenticated",
+          "There is no site with this publishable key (`pk_…`). Check the script tag.",
+        );
+      }
+      const origin = allowedOrigin(site, c.req.header("origin"));
+      const visitorId = await earlierVisitor(services, site, body.visitorToken);
+      const { tenantId } = site;
+      const answer = await idempotent(
+        { services, tenantId, actor: PLATFORM, correlationId: c.get("correlationId") },
+        {
+          key: c.req.header("idempotency-key") ?? null,
+          route: "POST /v1/visitor-sessions",
+          body: { ...body, origin },
+          status: 201,
+          transaction: "entities",
+        },
+        async (ctx) => ({
+          ...(await openVisitorSession(ctx, { siteId: site.siteId, ...(visitorId === null ? {} : { visitorId }) })),
+          issuedAt: services.clock(),
+        }),
+      );
+      // Signing the saved moment again gives the same token, so a replay answers the same and no token is ever stored.
+      const { visitor, site: profile, issuedAt } = answer.body;
+      const claims = {
+        tenantId,
+        siteId: site.siteId,
+        visitorId: visitor.id as VisitorId,
+        agentId: site.agentId,
+        origin,
+      };
+      const { token, expiresAt } = await signVisitorToken(services.secrets, claims, issuedAt);
+      const session: VisitorSession = { visitorToken: token, expiresAt, visitor, site: profile };
+      return { body: session, replayed: answer.replayed };
+    },
+  );
+}
+
+function allowedOrigin(site: ResolvedSite, header: string | undefined): string {
+  const origin = parseOrigin(header);
+  if (origin !== null && isOriginAllowed(origin, site.allowedOrigins)) return origin;
+  throw new ProblemError(
+    "origin_not_allowed",
+    origin === null
+      ? "A visitor session is opened by a web page: the request must carry its `Origin`."
+      : `${origin} is not among the allowed origins of this site. Add it there, or check the page's address.`,
+  );
+}
+
+/** The visitor of an earlier token of this site; null when it cannot be trusted any more: they become a new one. */
+async function earlierVisitor(
+  services: Services,
+  site: ResolvedSite,
+  token: string | undefined,
+): Promise<VisitorId | null> {
+  if (token === undefined) return null;
+  try {
+    const options = { graceSeconds: VISITOR_TOKEN_RENEWAL_SECONDS };
+    const claims = await verifyVisitorToken(services.secrets, token, services.clock(), options);
+    return claims.siteId === site.siteId && claims.tenantId === site.tenantId ? claims.visitorId : null;
+  } catch (error) {
+    if (error instanceof ProblemError) return null;
+    throw error;
+  }
+}
