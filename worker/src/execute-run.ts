@@ -1,0 +1,247 @@
+/**
+ * One run in this worker's hands: fold its log, let the engine go on from there, and write the end as one decision.
+ *
+ * It never leaves a run behind: a run ends, waits for a person, or is given back for another worker to take over.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Ctx, Services } from "@agent-engine/core/context.ts";
+import type { PublishedAgent } from "@agent-engine/core/agents/get-agent-config.ts";
+import { inTenant } from "@agent-engine/core/db/transaction.ts";
+import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
+import type { Appender } from "@agent-engine/core/events/appender.ts";
+import { readAllEvents } from "@agent-engine/core/events/read-events.ts";
+import { RunLog } from "@agent-engine/core/events/run-log.ts";
+import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
+import { endRun, parkRun, type EndRun } from "@agent-engine/core/runs/end-run.ts";
+import { releaseLease } from "@agent-engine/core/runs/release-lease.ts";
+import { usageOfSteps } from "@agent-engine/core/runs/spent-usage.ts";
+import { lastToolStep } from "@agent-engine/core/runs/tool-steps.ts";
+import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
+import { closeBrackets } from "@agent-engine/protocol/brackets.ts";
+import type { TokenUsage } from "@agent-engine/protocol/events.ts";
+import { planContinuation, readHistory, type Continuation } from "./continuation.ts";
+import type { BoundTool } from "./engine/bound-tool.ts";
+import { RunAbandoned, type CallDecision } from "./engine/effects.ts";
+import { runEngine, type EngineResult } from "./engine/engine.ts";
+import { failedMessage } from "./engine/human-messages.ts";
+import type { ModelProvider } from "./engine/model-provider.ts";
+import type { RetryPolicy } from "./engine/retry-policy.ts";
+import type { ToolOutcome } from "./engine/tool-outcome.ts";
+import { withoutTurns } from "./engine/usage.ts";
+import { createRunEffects, type RunProgress } from "./run-effects.ts";
+
+export interface ExecuteDeps {
+  services: Services;
+  appender: Appender;
+  lease: WorkerLease;
+  agentOf: (tenantId: Claim["tenantId"], agentId: Claim["agentId"], version: number) => Promise<PublishedAgent>;
+  modelOf: (agent: PublishedAgent) => ModelProvider;
+  toolsOf: (ctx: Ctx, claim: Claim, agent: PublishedAgent) => Promise<readonly BoundTool[]>;
+  retryPolicy: RetryPolicy;
+}
+
+/** A run whose workers died so often does not take another one with it. */
+const MAX_ATTEMPTS = 3;
+const RELEASE_RETRY_MS = 500;
+
+/** Executes a claimed run until it ends, waits or is given back. Never rejects. `abort` stops it without a word. */
+export async function executeRun(deps: ExecuteDeps, claim: Claim, abort: AbortController): Promise<void> {
+  const { services } = deps;
+  const ctx: Ctx = {
+    services,
+    tenantId: claim.tenantId,
+    actor: { kind: "worker" },
+    correlationId: claim.correlationId,
+  };
+  const log = services.log.child({ runId: claim.runId, correlationId: claim.correlationId, epoch: claim.epoch });
+  const runLog = new RunLog({
+    conversationId: claim.conversationId,
+    tenantId: claim.tenantId,
+    runId: claim.runId,
+    epoch: claim.epoch,
+    correlationId: claim.correlationId,
+    appender: deps.appender,
+    onLost: (error) => abort.abort(new RunAbandoned(error.message)),
+  });
+  const startedAt = performance.now();
+  try {
+    const end = await run(deps, ctx, claim, runLog, abort.signal);
+    log.info({ end, durationMs: Math.round(performance.now() - startedAt) }, "run executed");
+  } catch (error) {
+    const isExpected = error instanceof LeaseLost || error instanceof RunAbandoned;
+    if (isExpected) log.info({ reason: error.message }, "run given up");
+    else log.error({ err: error }, "run interrupted");
+    await giveBack(deps, claim, runLog);
+  }
+}
+
+async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, signal: AbortSignal): Promise<string> {
+  const [history, lastStep, spent, agent] = await Promise.all([
+    readHistory(readAllEvents(ctx, { conversationId: claim.conversationId, after: 0 }), claim.runId),
+    claim.kind === "start" ? null : lastToolStep<ToolOutcome, CallDecision>(ctx, claim.runId),
+    claim.kind === "start" ? [] : claim.kind === "resume" ? claim.usage : usageOfSteps(ctx, claim.runId),
+    deps.agentOf(claim.tenantId, claim.agentId, claim.agentVersion),
+  ]);
+  const plan = planContinuation(claim, history, lastStep);
+  const progress: RunProgress = { texts: textsOf(plan, claim.runId), stepIndex: null, recordedUsage: [...spent] };
+  const effects = createRunEffects({ ctx, claim, log: runLog, lease: deps.lease, progress });
+  for (const event of plan.events) effects.emit(event);
+
+  if (claim.attempt > MAX_ATTEMPTS) {
+    return fail(ctx, claim, runLog, progress.texts, spent, {
+      code: "poison",
+      message: failedMessage("poison"),
+      detail: `Its worker stopped ${MAX_ATTEMPTS} times while executing it.`,
+    });
+  }
+  let result: EngineResult;
+  try {
+    result = await runEngine(
+      {
+        runId: claim.runId,
+        conversationId: claim.conversationId,
+        agent: agent.config,
+        agentName: agent.name,
+        history: plan.history,
+        stepIndex: plan.stepIndex,
+        ...(plan.resumeStep ? { resumeStep: plan.resumeStep } : {}),
+        signal,
+        attempt: claim.attempt,
+        spent: {
+          usage: spent,
+          activeMs: claim.kind === "takeover" ? Math.max(0, ctx.services.clock() - claim.startedAt.getTime()) : 0,
+        },
+      },
+      {
+        effects,
+        model: deps.modelOf(agent),
+        tools: await deps.toolsOf(ctx, claim, agent),
+        retryPolicy: deps.retryPolicy,
+      },
+    );
+  } catch (error) {
+    if (runLog.lost || signal.aborted || error instanceof LeaseLost || error instanceof RunAbandoned) throw error;
+    // A fault of ours: the visitor gets a sentence, staff the reason, and the next message works.
+    ctx.services.log.error({ err: error, runId: claim.runId }, "the engine failed");
+    return fail(ctx, claim, runLog, progress.texts, spent, {
+      code: "internal",
+      message: failedMessage("internal"),
+      detail: error instanceof Error ? error.message : String(error),
+    });
+  }
+  return writeEnd(ctx, claim, runLog, progress, result);
+}
+
+/** What the assistant said before this worker took over, and still stands. */
+function textsOf(plan: Continuation, runId: string): Map<string, string> {
+  return new Map(
+    plan.history.messages
+      .filter((message) => message.runId === runId && message.role === "assistant")
+      .map((message) => [message.id, message.text]),
+  );
+}
+
+async function writeEnd(
+  ctx: Ctx,
+  claim: Claim,
+  runLog: RunLog,
+  progress: RunProgress,
+  result: EngineResult,
+): Promise<string> {
+  const { conversationId, runId } = claim;
+  const { texts } = progress;
+  if (result.kind === "failed") {
+    const { code, message, failure } = result;
+    return fail(ctx, claim, runLog, texts, result.usage, { code, message, detail: failure.detail });
+  }
+  if (result.kind === "interrupt") {
+    const { interrupts, usage } = result;
+    await runLog.takeOver(
+      [
+        {
+          event: {
+            type: "RUN_FINISHED",
+            threadId: conversationId,
+            runId,
+            outcome: { type: "interrupt", interrupts },
+            usage,
+          },
+        },
+      ],
+      ({ fence, events }) =>
+        inTenant(ctx.services.db, ctx.tenantId, (tx) =>
+          parkRun(ctx, tx, { conversationId, runId, fence, events, interrupts, usage, texts }),
+        ),
+    );
+    return "waiting";
+  }
+  const { finishReason, usage } = result;
+  await end(ctx, claim, runLog, {
+    event: {
+      type: "RUN_FINISHED",
+      threadId: conversationId,
+      runId,
+      outcome: { type: "success" },
+      result: { finishReason },
+      usage,
+    },
+    row: { status: "completed", finishReason, error: null, usage, texts, ...lastStepOf(progress, usage) },
+  });
+  return finishReason;
+}
+
+/** The turn that ended the run; a turn that asked for tools was recorded when it did. */
+function lastStepOf({ stepIndex, texts, recordedUsage }: RunProgress, usage: readonly TokenUsage[]): Pick<EndRun, "lastStep"> {
+  if (stepIndex === null) return {};
+  const [messageId, text] = [...texts].at(-1) ?? [null, ""];
+  return { lastStep: { index: stepIndex, messageId, text, usage: withoutTurns(usage, recordedUsage) } };
+}
+
+async function fail(
+  ctx: Ctx,
+  claim: Claim,
+  runLog: RunLog,
+  texts: ReadonlyMap<string, string>,
+  usage: readonly TokenUsage[],
+  error: { code: string; message: string; detail: string },
+): Promise<string> {
+  for (const event of closeBrackets(runLog.brackets)) runLog.emit(event);
+  await end(ctx, claim, runLog, {
+    event: { type: "RUN_ERROR", code: error.code, message: error.message, usage: [...usage] },
+    row: { status: "failed", finishReason: null, error, usage, texts },
+  });
+  return error.code;
+}
+
+async function end(
+  ctx: Ctx,
+  { conversationId, runId }: Claim,
+  runLog: RunLog,
+  last: {
+    event: EndRun["events"][number]["event"];
+    row: Omit<EndRun, "conversationId" | "runId" | "fence" | "events">;
+  },
+): Promise<void> {
+  await runLog.takeOver([{ event: last.event }], ({ fence, events }) =>
+    inTenant(ctx.services.db, ctx.tenantId, (tx) =>
+      endRun(ctx, tx, { conversationId, runId, fence, events, ...last.row }),
+    ),
+  );
+}
+
+/** Tries for as long as this worker's heartbeat would keep others from taking the run over. */
+async function giveBack(deps: ExecuteDeps, claim: Claim, runLog: RunLog): Promise<void> {
+  if (runLog.lost instanceof LeaseLost) return;
+  while (deps.lease.isHeld()) {
+    try {
+      return await releaseLease(deps.services, {
+        tenantId: claim.tenantId,
+        runId: claim.runId,
+        workerUuid: deps.lease.uuid,
+      });
+    } catch (error) {
+      deps.services.log.warn({ err: error, runId: claim.runId }, "run not given back yet");
+      await sleep(RELEASE_RETRY_MS);
+    }
+  }
+}

@@ -1,0 +1,54 @@
+/** Finds out what the visitor asks, and what of the earlier conversation it refers to. */
+import type { LanguageModelV4Message, LanguageModelV4Prompt } from "@ai-sdk/provider";
+import { contentWords } from "./words.ts";
+import { withoutGreeting } from "./small-talk.ts";
+
+export const KNOWLEDGE_SEARCH = "knowledge_search";
+
+export interface Question {
+  /** What the visitor wrote last. */
+  text: string;
+  /** The words an answer should cover. */
+  words: string[];
+  /** Words of the question before, when this one only makes sense with it. */
+  context: string[];
+}
+
+const REFERS_BACK = /\b(it|its|that|this|those|these|they|them|their|there|one|ones|same|instead|else|too)\b/i;
+const CONTINUES = /^\s*(and|or|but|so|what about|how about|what if|then|why|how so)\b/i;
+/** With fewer words of its own, a question that refers back needs the one before. */
+const ENOUGH_WORDS = 3;
+
+export function questionOf(prompt: LanguageModelV4Prompt): Question {
+  const asked = prompt.filter((message) => message.role === "user").map(textOf);
+  const text = withoutGreeting(asked.at(-1) ?? "");
+  const words = contentWords(text);
+  const refersBack = CONTINUES.test(text) || REFERS_BACK.test(text);
+  const isVague = words.length === 0 || (refersBack && words.length < ENOUGH_WORDS);
+  const before = isVague ? asked.slice(0, -1).reverse().find((earlier) => contentWords(earlier).length > 0) : undefined;
+  const context = before === undefined ? [] : contentWords(withoutGreeting(before)).filter((word) => !words.includes(word));
+  return { text, words, context };
+}
+
+/** What to search for: the visitor's own words, and those of the question before where this one refers to it. */
+export function searchQuery(question: Question): string {
+  return [question.text.trim(), ...question.context].join(" ").slice(0, 500);
+}
+
+/** The result of this turn's search, or null when it has not been made yet. */
+export function searchResult(prompt: LanguageModelV4Prompt): string | null {
+  const asked = prompt.findLastIndex((message) => message.role === "user");
+  for (const message of prompt.slice(asked + 1).reverse()) {
+    if (message.role !== "tool") continue;
+    for (const part of message.content) {
+      if (part.type !== "tool-result" || part.toolName !== KNOWLEDGE_SEARCH) continue;
+      return "value" in part.output && typeof part.output.value === "string" ? part.output.value : "";
+    }
+  }
+  return null;
+}
+
+function textOf(message: LanguageModelV4Message): string {
+  if (message.role === "system") return message.content;
+  return message.content.map((part) => (part.type === "text" ? part.text : "")).join(" ");
+}

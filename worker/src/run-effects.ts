@@ -1,0 +1,83 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Ctx } from "@agent-engine/core/context.ts";
+import { inTenant } from "@agent-engine/core/db/transaction.ts";
+import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
+import type { RunLog } from "@agent-engine/core/events/run-log.ts";
+import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
+import { beginInvocation, closeStepsBefore, finishInvocation, recordToolStep } from "@agent-engine/core/runs/tool-steps.ts";
+import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
+import type { TokenUsage } from "@agent-engine/protocol/events.ts";
+import { stepIndexOf } from "./continuation.ts";
+import { RunAbandoned, type EngineEffects } from "./engine/effects.ts";
+
+/** What the end of a run is written from; kept up to date on the way. */
+export interface RunProgress {
+  /** The assistant's messages so far, by id: each becomes a row. */
+  texts: Map<string, string>;
+  /** The step the engine is in. */
+  stepIndex: number | null;
+  /** Usage of the model turns that asked for tools; theirs is recorded with their steps. */
+  recordedUsage: TokenUsage[];
+}
+
+/** The engine's effects on the real world: the log, the steps' rows, this worker's lease. */
+export function createRunEffects(deps: {
+  ctx: Ctx;
+  claim: Claim;
+  log: RunLog;
+  lease: WorkerLease;
+  progress: RunProgress;
+}): EngineEffects {
+  const { ctx, claim, log, lease, progress } = deps;
+  const { texts } = progress;
+  const { conversationId, runId, epoch } = claim;
+  const { services } = ctx;
+
+  function assertLease(): void {
+    if (log.lost) throw log.lost;
+    if (!lease.isHeld()) throw new RunAbandoned("its worker's heartbeat is too old");
+  }
+
+  return {
+    emit(event, audience = "all") {
+      if (event.type === "TEXT_MESSAGE_CONTENT") texts.set(event.messageId, (texts.get(event.messageId) ?? "") + event.delta);
+      else if (event.type === "CUSTOM" && event.name === "run.superseded") {
+        for (const id of event.value.messageIds) texts.delete(id);
+      } else if (event.type === "STEP_STARTED") progress.stepIndex = stepIndexOf(event.stepName);
+      log.emit(event, audience);
+    },
+    flush: () => log.flush(),
+    async recordToolStep(step) {
+      if (step.usage) progress.recordedUsage.push(step.usage);
+      await log.takeOver([], ({ fence, events }) =>
+        inTenant(services.db, ctx.tenantId, async (tx) => {
+          await closeStepsBefore(tx, runId, step.index);
+          await recordToolStep(ctx, tx, { conversationId, runId, fence, events, step });
+        }),
+      );
+    },
+    async beginInvocation(invocation) {
+      assertLease();
+      const isOurs = await beginInvocation(ctx, { idempotencyKey: invocation.idempotencyKey, conversationId, epoch });
+      if (!isOurs) throw new LeaseLost(runId);
+      assertLease();
+    },
+    async recordResult(invocation, outcome) {
+      const isRecorded = await finishInvocation(ctx, {
+        idempotencyKey: invocation.idempotencyKey,
+        status: outcome.status,
+        outcome,
+        conversationId,
+        epoch,
+      });
+      if (!isRecorded) throw new LeaseLost(runId);
+    },
+    assertLease,
+    now: services.clock,
+    newId: services.newId,
+    async sleep(ms, signal) {
+      await sleep(ms, undefined, { signal });
+    },
+    random: Math.random,
+  };
+}

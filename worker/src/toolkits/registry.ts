@@ -1,0 +1,101 @@
+/** Turns what an agent's version says about its tools into the tools one run may use. */
+import { parseHttpSettings } from "@agent-engine/core/toolkits/http-settings.ts";
+import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
+import type { ToolContext, ToolDescription, Toolkit } from "@agent-engine/core/toolkits/toolkit.ts";
+import type { AgentConfig, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
+import type { BoundTool } from "../engine/bound-tool.ts";
+import { argumentCheck, BadSchema } from "./argument-check.ts";
+import type { Egress } from "./egress.ts";
+import { httpToolkit } from "./http.ts";
+import { knowledgeToolkit, type SearchKnowledge } from "./knowledge.ts";
+
+/** How long one attempt of a call may take unless its toolkit is stricter. */
+const DEFAULT_DEADLINE_MS = 60_000;
+
+export interface ToolkitSources {
+  /** Searches the documents of the run's tenant. */
+  searchKnowledge: SearchKnowledge;
+  egress: Egress;
+  deadlineMs?: number;
+}
+
+export interface BoundTools {
+  tools: BoundTool[];
+  /** For the log: toolkits and tools that were left out, and why. A run goes on without them. */
+  problems: string[];
+}
+
+export async function bindTools(
+  agent: Pick<AgentConfig, "toolkits" | "knowledge">,
+  context: ToolContext,
+  sources: ToolkitSources,
+): Promise<BoundTools> {
+  const bound: BoundTools = { tools: [], problems: [] };
+  if (agent.knowledge.enabled) {
+    const toolkit = knowledgeToolkit(sources.searchKnowledge, agent.knowledge.maxResults);
+    await bindToolkit(bound, toolkit, () => "auto", context, sources);
+  }
+  for (const choice of agent.toolkits) {
+    const toolkit = openToolkit(choice, sources, bound.problems);
+    if (toolkit) await bindToolkit(bound, toolkit, (name) => policyOf(choice, toolkit, name), context, sources);
+  }
+  return bound;
+}
+
+function openToolkit(choice: ToolkitChoice, sources: ToolkitSources, problems: string[]): Toolkit | null {
+  if (choice.toolkit === "http") {
+    const parsed = parseHttpSettings(choice.settings);
+    if (parsed.settings) return httpToolkit(parsed.settings, sources.egress);
+    problems.push(...parsed.problems.map((problem) => `toolkit http: ${problem}`));
+    return null;
+  }
+  problems.push(`toolkit ${choice.toolkit}: there is no toolkit of this name`);
+  return null;
+}
+
+/** A policy names a tool as the model sees it, or without its namespace. */
+function policyOf(choice: ToolkitChoice, toolkit: Toolkit, name: string): ToolPolicy {
+  const short = name.startsWith(`${toolkit.name}_`) ? name.slice(toolkit.name.length + 1) : name;
+  return choice.tools[name] ?? choice.tools[short] ?? choice.defaultPolicy;
+}
+
+async function bindToolkit(
+  bound: BoundTools,
+  toolkit: Toolkit,
+  policyFor: (name: string) => ToolPolicy,
+  context: ToolContext,
+  sources: ToolkitSources,
+): Promise<void> {
+  for (const description of await toolkit.list()) {
+    const { name } = description;
+    const policy = policyFor(name);
+    if (policy === "off") continue;
+    const problem = problemOf(description, bound);
+    if (problem !== null) {
+      bound.problems.push(`tool ${name}: ${problem}`);
+      continue;
+    }
+    bound.tools.push({
+      description,
+      toolkit: toolkit.name,
+      policy,
+      deadlineMs: sources.deadlineMs ?? DEFAULT_DEADLINE_MS,
+      checkArguments: argumentCheck(description.parameters),
+      call: (request) => toolkit.execute(name, { ...request, connection: null, context }),
+      classifyFailure: (error) => toolkit.classifyFailure(error),
+    });
+  }
+}
+
+function problemOf(description: ToolDescription, bound: BoundTools): string | null {
+  if (!TOOL_NAME.test(description.name)) return "its name is not valid for every model provider";
+  if (bound.tools.some((tool) => tool.description.name === description.name)) return "another tool has the same name";
+  if (description.connection !== "none") return `it needs a ${description.connection} connection, and there is none`;
+  try {
+    argumentCheck(description.parameters);
+    return null;
+  } catch (error) {
+    if (error instanceof BadSchema) return error.message;
+    throw error;
+  }
+}

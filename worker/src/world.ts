@@ -1,0 +1,42 @@
+import type { Config } from "@agent-engine/core/config/env.ts";
+import type { Services } from "@agent-engine/core/context.ts";
+import { searchKnowledge } from "@agent-engine/core/knowledge/search-knowledge.ts";
+import type { ExecuteDeps } from "./execute-run.ts";
+import { resolveModel } from "./providers/resolve-model.ts";
+import { createVendorFetch } from "./providers/vendor-fetch.ts";
+import { createEgress } from "./toolkits/egress.ts";
+import { bindTools } from "./toolkits/registry.ts";
+
+/** What runs reach outside: models and tools, over connections that this worker keeps open. */
+export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf"> {
+  close(): Promise<void>;
+}
+
+export function openWorld(services: Services, config: Pick<Config, "nodeEnv">): World {
+  const vendor = createVendorFetch();
+  // A developer's own tools and models run on their own machine; a customer's never do.
+  const egress = createEgress({ allowLoopback: config.nodeEnv !== "production" });
+  return {
+    modelOf: ({ config: agent }) =>
+      resolveModel(agent.model, { models: services.models, egress, vendorFetch: vendor.fetch }),
+    async toolsOf(ctx, claim, { config: agent }) {
+      const { tools, problems } = await bindTools(
+        agent,
+        {
+          tenantId: claim.tenantId,
+          agentId: claim.agentId,
+          conversationId: claim.conversationId,
+          runId: claim.runId,
+          visitorId: claim.visitorId,
+          correlationId: claim.correlationId,
+        },
+        { searchKnowledge: (input) => searchKnowledge(ctx, input), egress },
+      );
+      for (const problem of problems) services.log.warn({ runId: claim.runId, problem }, "a tool was left out");
+      return tools;
+    },
+    async close() {
+      await Promise.all([vendor.close(), egress.close()]);
+    },
+  };
+}
