@@ -135,7 +135,8 @@ async function install() {
   const args = ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=warn"];
   const child = spawn(npmScript ? process.execPath : "npm", npmScript ? [npmScript, ...args] : args, {
     cwd: ROOT,
-    env: { ...process.env, PATH: pathWithoutModules() },
+    // CI: lefthook's install script would otherwise put hooks into the person's clone unasked.
+    env: { ...process.env, PATH: pathWithoutModules(), CI: "true", LEFTHOOK: "0" },
     stdio: ["ignore", "pipe", "pipe"],
     shell: process.platform === "win32" && !npmScript,
   });

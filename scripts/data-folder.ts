@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { AgentId, TenantId } from "@agent-engine/protocol/ids.ts";
 import { StartFailure, systemCode } from "./start-failure.ts";
 
 /** @throws StartFailure when the folder cannot be made, read and written. */
@@ -51,11 +52,21 @@ export function keptSecretKey(dataDir: string): string {
 /** What scripts and people read to find a running development start. */
 export interface DevFile {
   apiUrl: string;
-  demoUrl: string;
+  /** Null when the process serves no demo page (ROLE=server). */
+  demoUrl: string | null;
   publishableKey: string;
   secretKey: string;
-  tenantId: string;
-  agentId: string;
+  tenantId: TenantId;
+  agentId: AgentId;
+}
+
+/** What the last start wrote; null when there is none, or it is damaged. */
+export function readDevFile(dataDir: string): DevFile | null {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, "dev.json"), "utf8")) as DevFile;
+  } catch {
+    return null;
+  }
 }
 
 export function writeDevFile(dataDir: string, content: DevFile): string {

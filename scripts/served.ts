@@ -1,3 +1,5 @@
+import type { AgentId, TenantId } from "@agent-engine/protocol/ids.ts";
+
 /** What `serve` answers once everything of its role is running. */
 export interface Served {
   /** Null in a process that serves no HTTP (ROLE=worker). */
@@ -10,8 +12,8 @@ export interface Served {
 }
 
 export interface DemoTenant {
-  tenantId: string;
-  agentId: string;
+  tenantId: TenantId;
+  agentId: AgentId;
   publishableKey: string;
   secretKey: string;
 }

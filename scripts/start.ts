@@ -49,7 +49,7 @@ function announce(config: Config, served: Served, logFile: string | null, say: (
   say(`Ready in ${seconds} s.\n`);
   if (served.apiUrl !== null) say(`  API              ${served.apiUrl}   (reference: ${served.apiUrl}/docs)`);
   if (served.demoUrl !== null) say(`  Demo page        ${served.demoUrl}`);
-  if (served.demo !== null && served.apiUrl !== null && served.demoUrl !== null) {
+  if (served.demo !== null && served.apiUrl !== null) {
     const { demo, apiUrl, demoUrl } = served;
     const file = writeDevFile(config.dataDir, { apiUrl, demoUrl, ...demo });
     say(`  Publishable key  ${demo.publishableKey}`);
