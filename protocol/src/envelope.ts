@@ -1,4 +1,4 @@
-import type { ConversationEvent } from "./events.ts";
+import type { ConversationEvent, Interrupt } from "./events.ts";
 
 /**
  * One entry of a conversation's log as every reader receives it.
@@ -34,6 +34,20 @@ export function firstSeq(envelope: Envelope): number {
 /** Cuts an envelope to a reader: a visitor sees a staff event as `hidden` at its seq, so that the sequence stays whole. */
 export function forAudience(stored: StoredEnvelope, reader: Audience): Envelope {
   const { audience, ...envelope } = stored;
-  if (audience === "all" || reader === "staff") return envelope;
+  if (reader === "staff") return envelope;
+  if (audience === "all") return { ...envelope, event: forVisitor(envelope.event) };
   return { ...envelope, event: { type: "CUSTOM", name: "hidden", value: {} } };
+}
+
+/** The one event with parts for different eyes: what an operator needs to decide is not shown to visitors. */
+function forVisitor(event: ConversationEvent): ConversationEvent {
+  if (event.type !== "RUN_FINISHED" || event.outcome.type !== "interrupt") return event;
+  return { ...event, outcome: { ...event.outcome, interrupts: event.outcome.interrupts.map(interruptForVisitor) } };
+}
+
+/** What an operator decides is no visitor's business: they learn that someone must look at it. */
+export function interruptForVisitor(interrupt: Interrupt): Interrupt {
+  if (interrupt.reason !== "operator") return interrupt;
+  const { metadata: _staffOnly, responseSchema: _schema, ...shown } = interrupt;
+  return shown;
 }

@@ -38,7 +38,8 @@ export interface Run {
   attempt: number;
   usage: TokenUsage[];
   finishReason: FinishReason | null;
-  error: { code: string; message: string } | null;
+  /** `message` is fit for visitors; `detail` tells staff what happened. */
+  error: { code: string; message: string; detail?: string } | null;
   createdAt: string;
   finishedAt: string | null;
 }

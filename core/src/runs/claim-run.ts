@@ -1,5 +1,5 @@
 import type { Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
-import type { AgentId, ConversationId, RunId, TenantId } from "@agent-engine/protocol/ids.ts";
+import type { AgentId, ConversationId, RunId, TenantId, VisitorId } from "@agent-engine/protocol/ids.ts";
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { idOf, uuidOf } from "../ids.ts";
@@ -13,6 +13,7 @@ export interface Claim {
   runId: RunId;
   tenantId: TenantId;
   conversationId: ConversationId;
+  visitorId: VisitorId | null;
   agentId: AgentId;
   agentVersion: number;
   epoch: number;
@@ -30,6 +31,7 @@ const claim = statement<{
   claim: Claim["kind"];
   tenant_id: string;
   conversation_id: string;
+  visitor_id: string | null;
   agent_id: string;
   agent_version: number;
   epoch: number;
@@ -58,6 +60,7 @@ export async function claimRun(
     runId: doorbell.runId as RunId,
     tenantId: idOf("tenant", row.tenant_id),
     conversationId: idOf("conv", row.conversation_id),
+    visitorId: row.visitor_id === null ? null : idOf("visitor", row.visitor_id),
     agentId: idOf("agent", row.agent_id),
     agentVersion: row.agent_version,
     epoch: row.epoch,

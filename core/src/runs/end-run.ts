@@ -1,4 +1,6 @@
+import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { FinishReason, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
+import type { Run } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
@@ -17,7 +19,7 @@ export interface EndRun {
   events: readonly NewEvent[];
   status: "completed" | "failed";
   finishReason: FinishReason | null;
-  error: { code: string; message: string } | null;
+  error: Run["error"];
   usage: readonly TokenUsage[];
   /** The assistant's messages by id. */
   texts: ReadonlyMap<string, string>;
@@ -63,7 +65,7 @@ export async function endRun(ctx: Ctx, tx: Tx, input: EndRun): Promise<void> {
     uuidOf(ctx.tenantId),
     lastStep ? stepKey(input.runId, lastStep.index) : null,
     lastStep?.messageId ? uuidOf(lastStep.messageId) : null,
-    lastStep?.text ?? "",
+    cleanText(lastStep?.text ?? ""),
     JSON.stringify(lastStep?.usage ?? []),
   ]);
   if (!row) throw new Error(`run ${input.runId} is not active`);

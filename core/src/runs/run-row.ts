@@ -1,3 +1,4 @@
+import { interruptForVisitor } from "@agent-engine/protocol/envelope.ts";
 import type { FinishReason, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
 import type { Message, Run, RunStatus } from "@agent-engine/protocol/resources.ts";
 import { idOf } from "../ids.ts";
@@ -11,7 +12,7 @@ export interface RunRow {
   attempt: number;
   usage: TokenUsage[];
   finish_reason: FinishReason | null;
-  error: { code: string; message: string } | null;
+  error: Run["error"];
   created_at: Date;
   finished_at: Date | null;
 }
@@ -30,17 +31,10 @@ export function toRun(row: RunRow, reader: "all" | "staff" = "staff"): Run {
     attempt: row.attempt,
     usage: row.usage,
     finishReason: row.finish_reason,
-    error: row.error,
+    error: row.error && (reader === "staff" ? row.error : { code: row.error.code, message: row.error.message }),
     createdAt: row.created_at.toISOString(),
     finishedAt: row.finished_at?.toISOString() ?? null,
   };
-}
-
-/** What an operator decides is no visitor's business: they learn that someone must look at it. */
-export function interruptForVisitor(interrupt: Interrupt): Interrupt {
-  if (interrupt.reason !== "operator") return interrupt;
-  const { metadata: _staffOnly, responseSchema: _schema, ...shown } = interrupt;
-  return shown;
 }
 
 export interface MessageRow {

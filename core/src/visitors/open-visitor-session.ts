@@ -3,7 +3,7 @@ import type { Ctx } from "../context.ts";
 import { transactEntities } from "../db/transaction.ts";
 import { AgentEntity, AgentVersionEntity, SiteEntity, VisitorEntity } from "../db/entities/entities.ts";
 import { ProblemError, notFound } from "../errors.ts";
-import { resolveProviderName } from "../agents/resolve-provider-name.ts";
+import { resolveProviderName } from "../models/resolve-provider-name.ts";
 
 export interface OpenVisitorSession {
   siteId: SiteEntity["id"];
@@ -48,7 +48,7 @@ export async function openVisitorSession(
           name: agent.name,
           greeting: version.config.greeting,
           suggestions: version.config.suggestions,
-          isLanguageModel: resolveProviderName(version.config.model, ctx.services.models) !== "extractive",
+          isLanguageModel: resolveProviderName(version.config.model.provider, ctx.services.models) !== "extractive",
         },
         theme: site.theme,
       },

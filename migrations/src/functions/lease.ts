@@ -10,7 +10,7 @@ export function leaseFunctions({ app, system }: Roles): string {
   return `
     create function claim_run(doorbell_run uuid, doorbell_hand_over int, claiming_worker uuid)
     returns table (
-      claim text, tenant_id uuid, conversation_id uuid, agent_id uuid, agent_version int, epoch int, last_seq bigint,
+      claim text, tenant_id uuid, conversation_id uuid, visitor_id uuid, agent_id uuid, agent_version int, epoch int, last_seq bigint,
       attempt int, correlation_id text, resume jsonb, interrupts jsonb, started_at timestamptz, created_at timestamptz, usage jsonb
     )
     language plpgsql security definer set search_path = pg_catalog, public as $$
@@ -38,12 +38,13 @@ export function leaseFunctions({ app, system }: Roles): string {
 
       update conversation_heads h set run_id = run.id, epoch = h.epoch + 1, run_pos = 0
         where h.conversation_id = head.conversation_id;
-      update runs r set status = 'running', attempt = r.attempt + 1, worker_id = claiming_worker,
+      update runs r set status = 'running', attempt = case when kind = 'resume' then 1 else r.attempt + 1 end, worker_id = claiming_worker,
           started_at = coalesce(r.started_at, now()), resume = null, interrupts = '[]'
         where r.id = run.id;
       update jobs j set state = 'done' where j.run_id = run.id and j.hand_over = doorbell_hand_over;
-      return query select kind, run.tenant_id, run.conversation_id, run.agent_id, run.agent_version, head.epoch + 1,
-        head.last_seq, run.attempt + 1, run.correlation_id, run.resume, run.interrupts,
+      return query select kind, run.tenant_id, run.conversation_id,
+        (select c.visitor_id from conversations c where c.id = run.conversation_id), run.agent_id, run.agent_version, head.epoch + 1,
+        head.last_seq, case when kind = 'resume' then 1 else run.attempt + 1 end, run.correlation_id, run.resume, run.interrupts,
         coalesce(run.started_at, now())::timestamptz, run.created_at::timestamptz, run.usage;
     end $$;
     alter function claim_run owner to ${system};

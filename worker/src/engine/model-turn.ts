@@ -80,7 +80,8 @@ async function watchForStall(
     const allowed = turn.parts === 0 ? model.stall.firstPartMs : model.stall.gapMs;
     const silent = effects.now() - turn.lastPartAt;
     if (silent >= allowed) return stop(new ModelStalled(silent));
-    await pause(effects, allowed - silent, turn.settled.signal);
+    // Never longer than a gap: the first part may come while we sleep, and then the shorter allowance holds.
+    await pause(effects, Math.min(allowed - silent, model.stall.gapMs), turn.settled.signal);
   }
 }
 

@@ -1,0 +1,31 @@
+import type { Services } from "../context.ts";
+import { statement } from "../db/statement.ts";
+import { resolveApiKey } from "../tenancy/resolve-api-key.ts";
+import { isDatabaseEmpty, seedDemo, type Demo } from "./seed-demo.ts";
+
+/** The demo's facts as a start prints them; the secret key is only known to whoever kept it. */
+export type KnownDemo = Pick<Demo, "tenantId" | "agentId" | "publishableKey" | "secretKey">;
+
+// Two processes may start on an empty database at once; the second waits and then finds it seeded.
+const lock = statement("demo_lock", "select pg_advisory_lock(4207112003)");
+const unlock = statement("demo_unlock", "select pg_advisory_unlock(4207112003)");
+
+/** The origin of a page that comes with nothing but `npm start`. */
+export const DEMO_ORIGIN = "http://localhost:3002";
+
+/**
+ * Seeds an empty database; otherwise answers what an earlier start kept, if it still fits this database. Null when
+ * the database holds something else.
+ */
+export async function ensureDemo(services: Services, kept: KnownDemo | null): Promise<KnownDemo | null> {
+  const client = await services.db.pool.connect();
+  try {
+    await client.query({ ...lock });
+    if (await isDatabaseEmpty(services)) return await seedDemo(services, { demoOrigins: [DEMO_ORIGIN] });
+    const key = kept && (await resolveApiKey(services, kept.secretKey));
+    return key && key.tenantId === kept.tenantId ? kept : null;
+  } finally {
+    await client.query({ ...unlock }).catch(() => {});
+    client.release();
+  }
+}

@@ -1,0 +1,16 @@
+import type { TokenUsage } from "@agent-engine/protocol/events.ts";
+import type { Ctx } from "../context.ts";
+import { statement } from "../db/statement.ts";
+import { transact } from "../db/transaction.ts";
+import { uuidOf } from "../ids.ts";
+
+const ofSteps = statement<{ usage: TokenUsage[] }>(
+  "usage_of_steps",
+  "select usage from steps where run_id = $1 order by step_index",
+);
+
+/** What a run's recorded steps have used, an entry a model turn. */
+export async function usageOfSteps(ctx: Ctx, runId: string): Promise<TokenUsage[]> {
+  const rows = await transact(ctx, (tx) => tx.query(ofSteps, [uuidOf(runId)]));
+  return rows.flatMap((row) => row.usage);
+}

@@ -1,0 +1,30 @@
+import type { AgentId, SiteId } from "@agent-engine/protocol/ids.ts";
+import type { Ctx } from "../context.ts";
+import { SiteEntity } from "../db/entities/entities.ts";
+import { transactEntities } from "../db/transaction.ts";
+import { newPublishableKey } from "../tenancy/api-key.ts";
+
+export interface CreateSite {
+  name: string;
+  agentId: AgentId;
+  /** Exact origins, or `https://*.example.com`. */
+  allowedOrigins: string[];
+}
+
+/** Makes a place where the widget may be embedded. */
+export async function createSite(ctx: Ctx, input: CreateSite): Promise<{ id: SiteId; publishableKey: string }> {
+  return transactEntities(ctx, async (em) => {
+    const site = em.create(SiteEntity, {
+      id: ctx.services.newId("site"),
+      tenantId: ctx.tenantId,
+      agentId: input.agentId,
+      name: input.name,
+      publishableKey: newPublishableKey(),
+      allowedOrigins: input.allowedOrigins,
+      theme: {},
+      createdAt: new Date(ctx.services.clock()),
+    });
+    await em.flush();
+    return { id: site.id, publishableKey: site.publishableKey };
+  });
+}
