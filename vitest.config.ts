@@ -14,10 +14,11 @@ const EVERYWHERE = [
 ];
 const beside = (pattern: string) => EVERYWHERE.map((folder) => `${folder}/**/${pattern}`);
 const NEVER = ["**/node_modules/**", "**/dist/**", ".data/**"];
+const LONG = ["e2e/**/*.long.test.ts", ...beside("*.long.test.ts")];
 
 /**
  * Three projects, by what they need: nothing (unit), Postgres and Redis (integration), and those plus whole processes
- * and a browser (browser). Two workers suit the two cores of a small CI machine.
+ * and a browser (browser); and `long`, for what takes too long to run with every change. Two workers suit the two cores of a small CI machine.
  */
 export default defineConfig({
   test: {
@@ -28,7 +29,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: beside("*.test.ts"),
-          exclude: [...NEVER, ...beside("*.integration.test.ts"), ...beside("*.browser.test.ts")],
+          exclude: [...NEVER, ...beside("*.integration.test.ts"), ...beside("*.browser.test.ts"), ...LONG],
           testTimeout: 10_000,
         },
       },
@@ -37,7 +38,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: beside("*.integration.test.ts"),
-          exclude: NEVER,
+          exclude: [...NEVER, ...LONG],
           globalSetup: ["testing/src/global-setup.ts"],
           testTimeout: 30_000,
           hookTimeout: 60_000,
@@ -48,10 +49,22 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["e2e/**/*.test.ts", ...beside("*.browser.test.ts")],
-          exclude: [...NEVER, "e2e/**/*.long.test.ts"],
+          exclude: [...NEVER, ...LONG],
           globalSetup: ["testing/src/global-setup.ts"],
           maxWorkers: 1,
           testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "long",
+          include: LONG,
+          exclude: NEVER,
+          globalSetup: ["testing/src/global-setup.ts"],
+          maxWorkers: 1,
+          testTimeout: 3_600_000,
           hookTimeout: 120_000,
         },
       },
