@@ -1,4 +1,7 @@
-/** Builds the widget's files when a source is newer than the last build; the server then serves `widget/dist/`. */
+/**
+ * Builds the widget's files, which the server serves from `widget/dist/`: in development when a source is newer than
+ * the last build, in production (an image is built once, its files carry any date) when they are not there.
+ */
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runProgram } from "./run-program.ts";
@@ -28,10 +31,15 @@ function isBuilt(): boolean {
 }
 
 /** @throws StartFailure with what the build said. */
-export async function buildWidget(say: (message: string) => void): Promise<void> {
-  if (isBuilt()) return;
+export async function buildWidget(
+  need: "when changed" | "when missing",
+  say: (message: string) => void,
+): Promise<void> {
+  if (need === "when missing" ? existsSync(STAMP) : isBuilt()) return;
   say("Building the widget …");
   const { code, output } = await runProgram("npm", ["run", "--silent", "build", "--workspace", "widget"], ROOT);
   if (code !== 0) throw new StartFailure(`The widget could not be built:\n${output}`);
   writeFileSync(STAMP, "");
 }
+
+if (import.meta.main) await buildWidget("when changed", console.log);

@@ -20,6 +20,7 @@ export async function checkPort(variable: string, port: number): Promise<void> {
         `Port ${port} is taken by another program. Stop it, or choose another port: ${variable}=${port + 10} npm start (0 picks a free one).`,
       );
     }
-    if (code === "EACCES") throw new StartFailure(`This account may not listen on port ${port}. Set ${variable} above 1023.`);
+    if (code === "EACCES")
+      throw new StartFailure(`This account may not listen on port ${port}. Set ${variable} above 1023.`);
   }
 }

@@ -1,25 +1,23 @@
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import type { Config } from "@agent-engine/core/config/env.ts";
+import { createLogger } from "@agent-engine/core/log.ts";
 import { pino, type Logger } from "pino";
 
 interface Line {
   level: number;
-  time: number;
   msg?: string;
   err?: { message?: string };
 }
 
-const WARN = 40;
-const ERROR = 50;
+const ERROR_LEVEL = 50;
 
-function terminalLine(line: Line): string {
-  const time = new Date(line.time).toTimeString().slice(0, 8);
+/** One short line, without fields and stacks: those are in the log file. */
+export function terminalLine(line: Line): string {
   const parts = [line.msg, line.err?.message].filter((part) => part !== undefined && part !== "");
-  return `${time} ${line.level >= ERROR ? "error" : "warning"}: ${parts.join(": ")}\n`;
+  return `${line.level >= ERROR_LEVEL ? "error" : "warning"}: ${parts.join(": ")}\n`;
 }
 
-/** Warnings and errors only, one short line each. */
 function terminal(): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -38,17 +36,12 @@ export interface StartLogger {
  * Where machines collect logs (production, split roles) it is JSON on the standard output. For a person at a terminal
  * the whole log goes to a file that begins anew with each start, and only warnings reach the screen.
  */
-export function createLogger(config: Config): StartLogger {
-  if (config.nodeEnv === "production" || config.role !== "all") {
-    return { log: pino({ level: config.logLevel, base: { role: config.role } }), file: null };
-  }
+export function startLogger(config: Config): StartLogger {
+  if (config.nodeEnv === "production" || config.role !== "all") return { log: createLogger(config), file: null };
   const file = join(config.dataDir, "log.jsonl");
-  const log = pino(
-    { level: config.logLevel, base: null },
-    pino.multistream([
-      { level: config.logLevel === "silent" ? "fatal" : config.logLevel, stream: pino.destination({ dest: file, append: false }) },
-      { level: WARN, stream: terminal() },
-    ] as Parameters<typeof pino.multistream>[0]),
-  );
-  return { log, file };
+  const streams = pino.multistream([
+    { level: "trace", stream: pino.destination({ dest: file, append: false }) },
+    { level: "warn", stream: terminal() },
+  ]);
+  return { log: createLogger(config, streams), file };
 }

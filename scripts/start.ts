@@ -12,11 +12,12 @@ import { buildWidget } from "./build-widget.ts";
 import { checkDatabase } from "./check-database.ts";
 import { checkPort } from "./check-port.ts";
 import { keptSecretKey, prepareDataFolder, takeDataFolder, writeDevFile } from "./data-folder.ts";
-import { createLogger } from "./logger.ts";
+import { keepMarkingAlive } from "./liveness.ts";
+import { startLogger } from "./logger.ts";
 import { serve } from "./serve.ts";
 import type { Served } from "./served.ts";
 import { Shutdown } from "./shutdown.ts";
-import { StartFailure } from "./start-failure.ts";
+import { StartFailure, systemCode } from "./start-failure.ts";
 
 /** For a person at a terminal; where the log is JSON on the standard output, nothing else is mixed into it. */
 function speaker(config: Config): (message: string) => void {
@@ -27,7 +28,9 @@ function speaker(config: Config): (message: string) => void {
 
 async function resetData(config: Config): Promise<void> {
   if (config.databaseUrl !== null) {
-    throw new StartFailure("--reset starts over with the embedded database only. Empty the one at DATABASE_URL yourself.");
+    throw new StartFailure(
+      "--reset starts over with the embedded database only. Empty the one at DATABASE_URL yourself.",
+    );
   }
   await removeEmbeddedPostgres(join(config.dataDir, "postgres"));
   for (const name of ["secret-key", "dev.json", "log.jsonl"]) rmSync(join(config.dataDir, name), { force: true });
@@ -56,6 +59,10 @@ function announce(config: Config, served: Served, logFile: string | null, say: (
     say(`  Secret key       ${demo.secretKey}`);
     say(`  All of it        ${relative(process.cwd(), file)}`);
   }
+  if (served.demo === null && config.nodeEnv !== "production" && config.role !== "worker") {
+    say("  The demo's keys are not known: this database holds something else, or dev.json is gone.");
+    if (config.databaseUrl === null) say("  `npm start -- --reset` starts over.");
+  }
   if (logFile !== null) say(`  Log              ${relative(process.cwd(), logFile)}`);
   const { openaiApiKey, openaiBaseUrl, anthropicApiKey } = config.models;
   if (openaiApiKey === null && openaiBaseUrl === null && anthropicApiKey === null && config.nodeEnv !== "production") {
@@ -66,7 +73,12 @@ function announce(config: Config, served: Served, logFile: string | null, say: (
   say("\nCtrl-C stops everything.");
 }
 
-async function start(config: Config, reset: boolean, shutdown: Shutdown, say: (message: string) => void): Promise<void> {
+async function start(
+  config: Config,
+  reset: boolean,
+  shutdown: Shutdown,
+  say: (message: string) => void,
+): Promise<void> {
   if (config.nodeEnv !== "production") prepareDataFolder(config.dataDir);
   if (config.databaseUrl === null) {
     const giveBack = takeDataFolder(config.dataDir);
@@ -80,11 +92,13 @@ async function start(config: Config, reset: boolean, shutdown: Shutdown, say: (m
   const secretKeys = config.secretKeys.length > 0 ? config.secretKeys : [keptSecretKey(config.dataDir)];
   const databaseUrl = await openDatabase(config, shutdown, say);
   if (shutdown.begun) return;
-  if (config.role !== "worker") await buildWidget(say);
+  if (config.role !== "worker")
+    await buildWidget(config.nodeEnv === "production" ? "when missing" : "when changed", say);
   if (shutdown.begun) return;
-  const { log, file } = createLogger(config);
+  const { log, file } = startLogger(config);
   const served = await serve({ ...config, secretKeys, databaseUrl }, { log });
   shutdown.add({ name: "Agent Engine", limitMs: 2_800, stop: served.stop });
+  if (config.nodeEnv === "production" && config.role === "worker") keepMarkingAlive(config.role);
   if (!shutdown.begun) announce(config, served, file, say);
 }
 
@@ -97,8 +111,8 @@ function main(): void {
   const starting = start(config, values.reset, shutdown, say);
   shutdown.listen(starting);
   starting.catch((error: unknown) => {
-    if (error instanceof StartFailure) console.error(error.message);
-    else console.error(error);
+    const expected = error instanceof StartFailure || (error instanceof Error && systemCode(error.cause) !== null);
+    console.error(expected ? (error as Error).message : error);
     void shutdown.run(1, Promise.resolve());
   });
 }

@@ -39,7 +39,7 @@ function widget(): Stage {
   return {
     name: "build of the widget",
     run: async () => {
-      await buildWidget(console.log);
+      await buildWidget("when changed", console.log);
       return once(true);
     },
   };
@@ -79,7 +79,9 @@ async function run({ name, run: work }: Stage): Promise<Counts> {
     console.error(error instanceof Error ? error.message : error);
     return once(false);
   });
-  console.log(`   ${counts.failed === 0 ? "ok" : "FAILED"} in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+  console.log(
+    `   ${counts.failed === 0 ? "ok" : "FAILED"} in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`,
+  );
   return counts;
 }
 

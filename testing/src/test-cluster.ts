@@ -41,7 +41,9 @@ function sweepAbandonedClusters(): void {
     const folder = join(tmpdir(), name);
     try {
       if (isAlive(Number(readFileSync(join(folder, "test-run.pid"), "utf8")))) continue;
-      const postmaster = Number(readFileSync(join(folder, "postgres", "data", "postmaster.pid"), "utf8").split("\n")[0]);
+      const postmaster = Number(
+        readFileSync(join(folder, "postgres", "data", "postmaster.pid"), "utf8").split("\n")[0],
+      );
       if (isAlive(postmaster)) process.kill(postmaster, "SIGQUIT");
     } catch {
       // Never started, or stopped already.

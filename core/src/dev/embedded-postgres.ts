@@ -100,7 +100,9 @@ async function untilReady(child: ChildProcess, cluster: ClusterFolder): Promise<
     await delay(POLL_MS);
   }
   child.kill("SIGQUIT");
-  throw new Error(`The embedded database did not start. Its log (${cluster.logFile}) ends with:\n  ${lastLines(cluster.logFile)}`);
+  throw new Error(
+    `The embedded database did not start. Its log (${cluster.logFile}) ends with:\n  ${lastLines(cluster.logFile)}`,
+  );
 }
 
 async function launch(cluster: ClusterFolder, options: ClusterOptions, detached: boolean): Promise<Running> {

@@ -104,7 +104,6 @@ export function postgresBinaries(account: Account): PostgresBinaries {
     }
     root = copy;
   }
-  const program = (name: string) =>
-    join(root, "native", "bin", process.platform === "win32" ? `${name}.exe` : name);
+  const program = (name: string) => join(root, "native", "bin", process.platform === "win32" ? `${name}.exe` : name);
   return { initdb: program("initdb"), postgres: program("postgres"), pgCtl: program("pg_ctl") };
 }
