@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { DEMO_ORIGIN } from "@agent-engine/core/demo/ensure-demo.ts";
 import { startEmbeddedPostgres } from "@agent-engine/core/dev/embedded-postgres.ts";
 import { freePort } from "@agent-engine/core/dev/free-port.ts";
 import { requireProgram } from "@agent-engine/testing/programs.ts";
@@ -20,7 +21,7 @@ export interface Stack {
 }
 
 interface DevFile {
-  demoUrl: string;
+  demoUrl: string | null;
   publishableKey: string;
 }
 
@@ -75,7 +76,7 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
     const worker = run({ name: "worker", args: ["scripts/start.ts"], env: { ...env, PORT: "0", ROLE: "worker" } });
 
     return {
-      endpoint: { apiUrl, publishableKey: dev.publishableKey, origin: new URL(dev.demoUrl).origin },
+      endpoint: { apiUrl, publishableKey: dev.publishableKey, origin: new URL(dev.demoUrl ?? "http://localhost:3002").origin },
       modelUrl,
       databaseUrl: postgres.ownerUrl,
       pids: {

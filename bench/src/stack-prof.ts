@@ -1,0 +1,100 @@
+/** The product as it runs in production's shape on one machine: real processes, real Postgres and Redis, fsync on. */
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { DEMO_ORIGIN } from "@agent-engine/core/demo/ensure-demo.ts";
+import { startEmbeddedPostgres } from "@agent-engine/core/dev/embedded-postgres.ts";
+import { freePort } from "@agent-engine/core/dev/free-port.ts";
+import { requireProgram } from "@agent-engine/testing/programs.ts";
+import { REPOSITORY, startProcess, type RunningProcess } from "@agent-engine/testing/processes.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import type { Roots } from "./process-usage.ts";
+import type { Endpoint } from "./visitor.ts";
+
+export interface Stack {
+  endpoint: Endpoint;
+  modelUrl: string;
+  databaseUrl: string;
+  /** Process ids by what they are. */
+  pids: Roots;
+  stop(): Promise<void>;
+}
+
+interface DevFile {
+  demoUrl: string | null;
+  publishableKey: string;
+}
+
+export async function startStack(say: (line: string) => void): Promise<Stack> {
+  const folder = join(REPOSITORY, ".data", `bench-${process.pid}`);
+  mkdirSync(folder, { recursive: true });
+  const started: (() => Promise<unknown>)[] = [() => Promise.resolve(rmSync(folder, { recursive: true, force: true }))];
+  const stop = async (): Promise<void> => {
+    for (const end of started.toReversed()) await end();
+  };
+  const run = (options: Parameters<typeof startProcess>[0]): RunningProcess => {
+    const child = startProcess(options);
+    started.push(() => child.stop());
+    return child;
+  };
+
+  try {
+    say("starting Postgres, Redis and the fake model …");
+    const postgres = await startEmbeddedPostgres({
+      dir: join(folder, "postgres"),
+      durable: true,
+      detached: false,
+      say,
+    });
+    started.push(() => postgres.stop());
+    const redisPort = await freePort();
+    const redis = run({
+      name: "redis",
+      program: requireProgram("redis"),
+      args: ["--port", String(redisPort), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder],
+    });
+    await redis.waitForOutput(/Ready to accept connections/);
+    const model = run({ name: "model", args: ["testing/src/model-server-main.ts", "--tokens", "200"] });
+    const modelUrl = (await model.waitForOutput(/listening on (\S+)/))[1] ?? "";
+
+    say("starting the server and the worker …");
+    const port = await freePort();
+    const env = {
+      DATABASE_URL: postgres.ownerUrl,
+      REDIS_URL: `redis://127.0.0.1:${redisPort}`,
+      SECRET_KEY: randomBytes(32).toString("hex"),
+      OPENAI_BASE_URL: modelUrl,
+      DATA_DIR: join(folder, "data"),
+      PORT: String(port),
+      DEMO_PORT: "0",
+      CONSOLE_PORT: "0",
+    };
+    const apiUrl = `http://127.0.0.1:${port}`;
+    const server = run({ name: "server", args: ["--cpu-prof","--cpu-prof-dir=/tmp/prof","scripts/start.ts"], env: { ...env, ROLE: "server" } });
+    await server.waitUntilReady(`${apiUrl}/readyz`, 90_000);
+    const dev = await waitFor(() => readDevFile(join(env.DATA_DIR, "dev.json")), { describe: "dev.json" });
+    const worker = run({ name: "worker", args: ["--cpu-prof","--cpu-prof-dir=/tmp/prof","scripts/start.ts"], env: { ...env, PORT: "0", ROLE: "worker" } });
+
+    return {
+      endpoint: { apiUrl, publishableKey: dev.publishableKey, origin: new URL(dev.demoUrl ?? "http://localhost:3002").origin },
+      modelUrl,
+      databaseUrl: postgres.ownerUrl,
+      pids: {
+        server: server.pid,
+        worker: worker.pid,
+        postgres: postgres.pid,
+        redis: redis.pid,
+        model: model.pid,
+        client: process.pid,
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function readDevFile(path: string): DevFile {
+  return JSON.parse(readFileSync(path, "utf8")) as DevFile;
+}
