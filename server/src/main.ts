@@ -59,6 +59,7 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
     await listen(http, port);
   } catch (error) {
     hub.close();
+    await gateway.disconnect();
     await gateway.close();
     redis?.close();
     throw error;
@@ -69,8 +70,16 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
     url: `http://localhost:${address.port}`,
     async stop() {
       hub.close();
-      await gateway.close();
-      await closeHttp(http);
+      await gateway.disconnect();
+      const closed = new Promise<void>((resolve) => http.close(() => resolve()));
+      http.closeIdleConnections();
+      const giveUp = setTimeout(() => {
+        http.closeAllConnections();
+        // A Redis that does not answer would keep the adapter waiting for its last commands.
+        redis?.close();
+      }, FINISH_MS);
+      await Promise.all([closed, gateway.close()]);
+      clearTimeout(giveUp);
       redis?.close();
     },
   };
@@ -117,15 +126,4 @@ function clearListenError(error: NodeJS.ErrnoException, port: number): Error {
     default:
       return error;
   }
-}
-
-async function closeHttp(http: HttpServer): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    if (http.listening) http.close(() => resolve());
-    else http.once("close", resolve);
-  });
-  http.closeIdleConnections();
-  const giveUp = setTimeout(() => http.closeAllConnections(), FINISH_MS);
-  await closed;
-  clearTimeout(giveUp);
 }

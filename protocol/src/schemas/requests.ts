@@ -19,7 +19,7 @@ export const conversationRequest = z.strictObject({ agentId: z.string().max(100)
 export const messageRequest = z.strictObject({
   clientMessageId: z.string().min(1).max(128).regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces"),
   text: filled(MAX_MESSAGE_LENGTH),
-  attachments: z.array(z.never()).max(0, "attachments are not supported yet").optional(),
+  attachments: z.array(z.unknown()).max(0, "attachments are not supported yet").optional(),
 });
 
 export const runRequest = z.strictObject({

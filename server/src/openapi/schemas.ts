@@ -162,7 +162,8 @@ export const stateSchema: z.ZodType<ConversationState> = z.custom<ConversationSt
   required: ["lastSeq", "mode", "messages", "toolCalls", "runs", "activeRunId"],
 });
 
-const agentConfigSchema: z.ZodType<AgentConfig> = agentConfig.openapi("AgentConfig");
+// Rebuilt here: whoever imports `protocol` first makes its schemas before zod has learned `openapi`.
+const agentConfigSchema: z.ZodType<AgentConfig> = z.object(agentConfig.shape).openapi("AgentConfig");
 
 export const agentSchema: z.ZodType<Agent> = z
   .object({

@@ -27,7 +27,9 @@ export interface GatewayOptions {
 }
 
 export interface Gateway {
-  /** Tells every socket, then closes it, and stops accepting connections. */
+  /** Tells every socket that this server stops, and closes it. */
+  disconnect(): Promise<void>;
+  /** Stops accepting connections; resolves once the last one of the http server has closed. */
   close(): Promise<void>;
 }
 
@@ -72,13 +74,13 @@ export async function openGateway({ http, services, hub, isKnownOrigin, redis }:
   });
 
   return {
-    async close() {
+    async disconnect() {
       stopHints();
       io.local.emit("closing", restarting);
       io.local.disconnectSockets(true);
       await waitUntil(() => io.engine.clientsCount === 0, GOODBYE_MS);
-      await io.close();
     },
+    close: () => io.close(),
   };
 }
 

@@ -11,7 +11,7 @@ export interface RedisAdapter {
 
 /**
  * Socket.IO's adapter on sharded Pub/Sub: carries what is the sockets' own (typing, revocation) between servers. It has
- * clients of its own that wait for Redis to come back: the adapter does not handle a command that fails.
+ * clients of its own, which wait for Redis to come back and subscribe again by themselves.
  */
 export function createRedisAdapter(url: string, log: Logger): RedisAdapter {
   const options = { maxRetriesPerRequest: null, retryStrategy: (attempt: number) => Math.min(attempt * 100, 1_000) };
@@ -21,7 +21,7 @@ export function createRedisAdapter(url: string, log: Logger): RedisAdapter {
     client.on("error", (error: Error) => log.debug({ err: error }, "redis connection error"));
   }
   return {
-    adapter: createShardedAdapter(publisher, subscriber),
+    adapter: createShardedAdapter(withoutRejections(publisher, log), withoutRejections(subscriber, log)),
     async ping() {
       if (publisher.status !== "ready" || subscriber.status !== "ready") throw new Error("redis is not connected");
       await publisher.ping();
@@ -30,5 +30,17 @@ export function createRedisAdapter(url: string, log: Logger): RedisAdapter {
       publisher.disconnect();
       subscriber.disconnect();
     },
+  };
+}
+
+/** The adapter lets its commands' promises fall: one that fails while Redis is away would end the process. */
+function withoutRejections(client: Redis, log: Logger) {
+  const drop = (error: unknown) => log.debug({ err: error }, "redis command failed");
+  return {
+    on: client.on.bind(client),
+    ssubscribe: (channel: string) => client.ssubscribe(channel).catch(drop),
+    sunsubscribe: (channel: string) => client.sunsubscribe(channel).catch(drop),
+    spublish: (channel: string, message: string | Buffer) => client.spublish(channel, message).catch(drop),
+    send_command: client.call.bind(client),
   };
 }

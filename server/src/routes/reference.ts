@@ -1,5 +1,4 @@
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { ProblemError } from "@agent-engine/core/errors.ts";
 import { createPrecompressedFiles } from "../http/precompressed.ts";
@@ -47,8 +46,7 @@ const SHORT = "public, max-age=300";
 /** `/openapi.json`, and `/docs`: the reference made from it. */
 export function referenceRoutes(app: OpenAPIHono<AppEnv>, publicUrl: string | null): void {
   const files = createPrecompressedFiles();
-  const require = createRequire(import.meta.url);
-  const scalar = join(dirname(require.resolve("@scalar/api-reference/package.json")), "dist/browser/standalone.js");
+  const scalar = createRequire(import.meta.url).resolve("@scalar/api-reference/browser/standalone.js");
   let document: string | null = null;
 
   app.get("/openapi.json", (c) => {
