@@ -14,21 +14,30 @@ export class HttpError extends Error {
   }
 }
 
-/** Sends JSON and resolves with the response once its headers are there. */
+/**
+ * Sends JSON and resolves with the response once its headers are there. A kept connection that the server closed at
+ * the same moment is no failure of the request: it goes out once more, as every HTTP client does.
+ */
 export function send(url: string, body: unknown, headers: Record<string, string> = {}): Promise<IncomingMessage> {
   const text = JSON.stringify(body);
   return new Promise((resolve, reject) => {
-    const outgoing = request(
-      url,
-      {
-        method: "POST",
-        agent,
-        headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text), ...headers },
-      },
-      resolve,
-    );
-    outgoing.on("error", reject);
-    outgoing.end(text);
+    const attempt = (isLast: boolean): void => {
+      const outgoing = request(
+        url,
+        {
+          method: "POST",
+          agent,
+          headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text), ...headers },
+        },
+        resolve,
+      );
+      outgoing.on("error", (error) => {
+        if (outgoing.reusedSocket && !isLast) attempt(true);
+        else reject(error);
+      });
+      outgoing.end(text);
+    };
+    attempt(false);
   });
 }
 

@@ -46,9 +46,22 @@ export type Roots = Record<string, number>;
 /** A number for each of them. */
 export type ByProcess = Record<string, number>;
 
-/** CPU seconds used so far by each named process, descendants included that have no name of their own. */
+/**
+ * CPU seconds used so far by each named process, descendants included that have no name of their own; `others` is what
+ * the machine spent besides (the kernel's own work, and whatever else disturbs the measurement).
+ */
 export function cpuSeconds(roots: Roots): ByProcess | null {
-  return measure(roots, (stats) => stats.reduce((sum, stat) => sum + stat.ticks, 0) / TICKS_PER_SECOND);
+  const named = measure(roots, (stats) => stats.reduce((sum, stat) => sum + stat.ticks, 0) / TICKS_PER_SECOND);
+  if (!named) return null;
+  const ours = Object.values(named).reduce((sum, seconds) => sum + seconds, 0);
+  return { ...named, others: machineSeconds() - ours };
+}
+
+/** CPU seconds that all processors together were busy since the machine started. */
+function machineSeconds(): number {
+  const fields = readFileSync("/proc/stat", "utf8").split("\n")[0]?.trim().split(/\s+/).slice(1).map(Number) ?? [];
+  const [user = 0, nice = 0, system = 0, _idle, _iowait, irq = 0, softirq = 0] = fields;
+  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
 }
 
 /** Resident memory in MB, likewise. */

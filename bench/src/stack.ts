@@ -76,7 +76,11 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
     const worker = run({ name: "worker", args: ["scripts/start.ts"], env: { ...env, PORT: "0", ROLE: "worker" } });
 
     return {
-      endpoint: { apiUrl, publishableKey: dev.publishableKey, origin: new URL(dev.demoUrl ?? "http://localhost:3002").origin },
+      endpoint: {
+        apiUrl,
+        publishableKey: dev.publishableKey,
+        origin: new URL(dev.demoUrl ?? "http://localhost:3002").origin,
+      },
       modelUrl,
       databaseUrl: postgres.ownerUrl,
       pids: {
