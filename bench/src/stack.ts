@@ -21,7 +21,6 @@ export interface Stack {
 }
 
 interface DevFile {
-  demoUrl: string | null;
   publishableKey: string;
 }
 
@@ -79,7 +78,7 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
       endpoint: {
         apiUrl,
         publishableKey: dev.publishableKey,
-        origin: new URL(dev.demoUrl ?? "http://localhost:3002").origin,
+        origin: DEMO_ORIGIN,
       },
       modelUrl,
       databaseUrl: postgres.ownerUrl,
