@@ -35,6 +35,7 @@ export function retryAfterMs(
   const value = headers?.["retry-after"]?.trim();
   if (!value) return null;
   if (/^\d+(\.\d+)?$/.test(value)) return Math.round(Number(value) * 1000);
-  const date = Date.parse(value);
+  // Without the name of a month, `Date.parse` makes dates of anything.
+  const date = /[a-z]{3}/i.test(value) ? Date.parse(value) : Number.NaN;
   return Number.isNaN(date) ? null : Math.max(0, date - nowMs);
 }

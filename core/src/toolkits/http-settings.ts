@@ -68,7 +68,10 @@ export function parseHttpSettings(
 ): { settings: HttpSettings; problems: null } | { settings: null; problems: string[] } {
   const parsed = httpSettings.safeParse(value);
   if (parsed.success) return { settings: parsed.data, problems: null };
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join(".") || "settings"}: ${issue.message}`);
+  const problems = parsed.error.issues.map((issue) => {
+    const message = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+    return `${issue.path.join(".") || "settings"}: ${message}`;
+  });
   return { settings: null, problems };
 }
 

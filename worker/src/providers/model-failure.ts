@@ -3,7 +3,7 @@ import { APICallError, JSONParseError, InvalidResponseDataError, TypeValidationE
 import { isProviderStreamError } from "@ai-sdk/provider-utils";
 import { retryAfterMs, type Failure, type FailureKind } from "@agent-engine/core/toolkits/failure.ts";
 import { ModelStalled, ModelStreamCut } from "../engine/model-provider.ts";
-import { networkError } from "../toolkits/network-error.ts";
+import { networkError, type NetworkError } from "../toolkits/network-error.ts";
 
 const MAX_DETAIL_LENGTH = 500;
 
@@ -53,7 +53,7 @@ export function classifyModelFailure(error: unknown, nowMs: number): Failure {
   }
   if (InvalidResponseDataError.isInstance(error)) return failure(["transient", "garbage"], error.message);
   const network = networkError(error);
-  if (network) return failure(["transient", "connection_failed"], `${network.code}: ${network.message}`);
+  if (network) return failure(networkVerdict(network), `${network.code}: ${network.message}`);
   if (error instanceof Error && (error.name === "TimeoutError" || error.name === "AbortError")) {
     return failure(["transient", "timeout"], error.message);
   }
@@ -64,13 +64,21 @@ function apiFailure(error: APICallError, nowMs: number): Failure {
   const headers = error.responseHeaders;
   const extra = { requestId: requestIdOf(headers), retryAfterMs: retryAfterMs(headers, nowMs) };
   const network = networkError(error.cause);
-  if (error.statusCode === undefined || error.statusCode < 300) {
-    // The answer had begun, or no answer ever came.
-    const code = error.statusCode === undefined ? "connection_failed" : network ? "cut_off" : "garbage";
-    return failure(["transient", code], network ? `${network.code}: ${network.message}` : error.message, extra);
+  if (error.statusCode === undefined) {
+    if (network) return failure(networkVerdict(network), `${network.code}: ${network.message}`, extra);
+    return failure(["transient", "connection_failed"], error.message, extra);
+  }
+  if (error.statusCode < 300) {
+    // The answer had begun.
+    if (network) return failure(["transient", "cut_off"], `${network.code}: ${network.message}`, extra);
+    return failure(["transient", "garbage"], error.message, extra);
   }
   const words = `${error.message} ${error.responseBody ?? ""}`.slice(0, 4_000);
   return failure(verdict(error.statusCode, words), `${error.statusCode} ${error.message}`, extra);
+}
+
+function networkVerdict(network: NetworkError): Verdict {
+  return network.code === "EGRESS_REFUSED" ? ["permanent", "address_refused"] : ["transient", "connection_failed"];
 }
 
 /** An error object where a chunk should be, as OpenAI-compatible servers send it: a text, or an object with one. */

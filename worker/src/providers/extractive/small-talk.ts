@@ -9,7 +9,7 @@ export interface Persona {
 
 const GREETING = /^(hi+|hello+|hey+|hiya|howdy|yo|greetings|good (morning|afternoon|evening|day))( (there|again|all|everyone))?$/;
 const LEADING_GREETING =
-  /^\s*(hi+|hello+|hey+|hiya|howdy|greetings|good (morning|afternoon|evening|day))( (there|again))?\s*[,.!:;–-]+\s*(?=\S)/i;
+  /^\s*(hi+|hello+|hey+|hiya|howdy|greetings|good (morning|afternoon|evening|day))( (there|again))?\s*[,.!:;–-]+\s*(?=[\p{L}\p{N}])/iu;
 const THANKS = /^(ok(ay)? )?(many thanks|thanks|thank you|thx|cheers|ty)( (so|very) much| a lot| again| for (your|the) help)?$/;
 const GOODBYE = /^(ok(ay)? )?(bye( bye)?|goodbye|good night|see you( later| soon)?|that('s| is) all( thanks| thank you)?)$/;
 const FEELING = /^(hi |hello |hey )?how are you( doing)?( today)?$|^how('s| is) it going$|^what('s| is) up$/;

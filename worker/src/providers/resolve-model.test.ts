@@ -1,0 +1,156 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { LanguageModelV4Prompt, LanguageModelV4StreamPart } from "@ai-sdk/provider";
+import type { Config } from "@agent-engine/core/config/env.ts";
+import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
+import { modelFaults } from "@agent-engine/testing/model-faults.ts";
+import { startModelServer, type ModelServer } from "@agent-engine/testing/model-server.ts";
+import type { ModelProvider } from "../engine/model-provider.ts";
+import { createEgress } from "../toolkits/egress.ts";
+import { resolveModel } from "./resolve-model.ts";
+import { createVendorFetch } from "./vendor-fetch.ts";
+
+const prompt: LanguageModelV4Prompt = [
+  { role: "system", content: "Be brief." },
+  { role: "user", content: [{ type: "text", text: "Hello" }] },
+];
+const noKeys: Config["models"] = {
+  openaiApiKey: null,
+  openaiBaseUrl: null,
+  openaiModel: "gpt-test",
+  anthropicApiKey: null,
+  anthropicModel: "claude-test",
+};
+
+let server: ModelServer;
+const vendor = createVendorFetch();
+const egress = createEgress({ allowLoopback: true });
+beforeAll(async () => {
+  server = await startModelServer({ tokens: 3 });
+});
+afterEach(() => server.setScript(null));
+afterAll(async () => {
+  await server.stop();
+  await Promise.all([vendor.close(), egress.close()]);
+});
+
+function model(choice: Partial<ModelChoice>, keys: Partial<Config["models"]> = {}): ModelProvider {
+  const complete: ModelChoice = { provider: "auto", name: null, settings: {}, ...choice };
+  return resolveModel(complete, { models: { ...noKeys, ...keys }, egress, vendorFetch: vendor.fetch, extractivePace: { wordMs: 0 } });
+}
+
+async function read(provider: ModelProvider, options: { abortSignal?: AbortSignal } = {}) {
+  const parts: LanguageModelV4StreamPart[] = [];
+  const stream = await provider.stream({ prompt, ...options });
+  for await (const part of stream as unknown as AsyncIterable<LanguageModelV4StreamPart>) parts.push(part);
+  const text = parts.map((part) => (part.type === "text-delta" ? part.delta : "")).join("");
+  return { parts, text, finish: parts.find((part) => part.type === "finish") };
+}
+
+async function failureOf(provider: ModelProvider) {
+  try {
+    const { parts } = await read(provider);
+    const error = parts.find((part) => part.type === "error");
+    return error ? provider.classifyFailure(error.error) : null;
+  } catch (error) {
+    return provider.classifyFailure(error);
+  }
+}
+
+describe("which model a run gets", () => {
+  it.each<[string, Partial<ModelChoice>, Partial<Config["models"]>, string, string]>([
+    ["auto without a key", {}, {}, "extractive", "extractive"],
+    ["auto with OpenAI's key", {}, { openaiApiKey: "k", anthropicApiKey: "k" }, "openai", "gpt-test"],
+    ["auto with a base URL alone", {}, { openaiBaseUrl: "http://127.0.0.1/v1" }, "openai", "gpt-test"],
+    ["auto with Anthropic's key", {}, { anthropicApiKey: "k" }, "anthropic", "claude-test"],
+    ["a named model", { provider: "openai", name: "gpt-x" }, { openaiApiKey: "k" }, "openai", "gpt-x"],
+    ["extractive by choice", { provider: "extractive" }, { openaiApiKey: "k" }, "extractive", "extractive"],
+  ])("%s", (_, choice, keys, provider, modelId) => {
+    expect(model(choice, keys)).toMatchObject({ provider, modelId });
+  });
+
+  it.each<Partial<ModelChoice>>([
+    { provider: "openai" },
+    { provider: "anthropic" },
+    { provider: "openai-compatible", name: "m" },
+    { provider: "openai-compatible", settings: { baseUrl: "http://127.0.0.1:1/v1" } },
+  ])("fails for good when it is not set up: %o", async (choice) => {
+    expect(await failureOf(model(choice))).toMatchObject({ kind: "permanent", code: "not_configured" });
+  });
+});
+
+describe.each<[string, () => ModelProvider]>([
+  ["openai", () => model({}, { openaiBaseUrl: server.url })],
+  ["openai-compatible", () => model({ provider: "openai-compatible", name: "local", settings: { baseUrl: server.url } })],
+])("%s over HTTP", (_, open) => {
+  it("streams text and counts tokens", async () => {
+    const { text, finish } = await read(open());
+    expect(text).toBe("token0 token1 token2 ");
+    expect(finish).toMatchObject({ finishReason: { unified: "stop" }, usage: { outputTokens: { total: 3 } } });
+  });
+
+  it("streams a tool call", async () => {
+    server.enqueue({ steps: [{ kind: "toolCall", name: "look", arguments: { id: 7 } }] });
+    const { parts, finish } = await read(open());
+    expect(parts.find((part) => part.type === "tool-call")).toMatchObject({ toolName: "look", input: '{"id":7}' });
+    expect(finish).toMatchObject({ finishReason: { unified: "tool-calls" } });
+  });
+
+  it("carries every character, however the bytes are cut", async () => {
+    server.enqueue({ steps: [{ kind: "splitBytes", content: "Größe 😀 €" }] });
+    expect((await read(open())).text).toBe("Größe 😀 €");
+  });
+
+  it.each([
+    ["rateLimited", "transient", "rate_limited"],
+    ["serverError", "transient", "unavailable"],
+    ["overloaded", "transient", "unavailable"],
+    ["badKey", "permanent", "not_authorized"],
+    ["cutAtOnce", "transient", "connection_failed"],
+    ["cutMidStream", "transient", "cut_off"],
+    ["garbageJson", "transient", "garbage"],
+    ["errorInStream", "transient", "unavailable"],
+  ] as const)("classifies %s", async (fault, kind, code) => {
+    server.enqueue(modelFaults[fault]);
+    expect(await failureOf(open())).toMatchObject({ kind, code });
+  });
+
+  it("asks once: retrying is the engine's", async () => {
+    const before = server.received();
+    server.enqueue(modelFaults.serverError, modelFaults.serverError);
+    await failureOf(open());
+    expect(server.received()).toBe(before + 1);
+    await failureOf(open());
+    expect(server.received()).toBe(before + 2);
+  });
+
+  it("is aborted upstream", async () => {
+    server.enqueue({ steps: [{ kind: "text", text: "one two" }, { kind: "stall" }] });
+    const abort = new AbortController();
+    const stream = await open().stream({ prompt, abortSignal: abort.signal });
+    const reader = stream.getReader();
+    await reader.read();
+    abort.abort();
+    await expect(
+      (async () => {
+        while (!(await reader.read()).done);
+      })(),
+    ).rejects.toMatchObject({ name: "AbortError" });
+  });
+});
+
+describe("a tenant's own address", () => {
+  it("is refused when it is private", async () => {
+    const choice: ModelChoice = { provider: "openai-compatible", name: "m", settings: { baseUrl: "http://169.254.169.254/v1" } };
+    const provider = resolveModel(choice, { models: noKeys, egress, vendorFetch: vendor.fetch });
+    expect(await failureOf(provider)).toMatchObject({ kind: "permanent", code: "address_refused" });
+  });
+});
+
+describe("the vendors' connections", () => {
+  it("serve as many streams at once as there are runs", async () => {
+    server.setScript(() => ({ gapMs: 5, steps: [{ kind: "tokens", count: 20 }] }));
+    const provider = model({}, { openaiBaseUrl: server.url });
+    const answers = await Promise.all(Array.from({ length: 200 }, () => read(provider)));
+    expect(answers.every((answer) => answer.text.endsWith("token19 "))).toBe(true);
+  });
+});
