@@ -3,6 +3,7 @@ import { appendFunctions } from "./functions/append-events.ts";
 import { dispatchFunctions } from "./functions/dispatch.ts";
 import { leaseFunctions } from "./functions/lease.ts";
 import { lookupFunctions } from "./functions/lookup.ts";
+import { runFunctions } from "./functions/runs.ts";
 import { rolesOf, tenantTable, type Roles } from "./roles.ts";
 
 /** The spine: tenants, agents, visitors, conversations with their log, runs, jobs, knowledge. */
@@ -17,6 +18,7 @@ export class SpineMigration extends Migration {
       appendFunctions(roles),
       leaseFunctions(roles),
       dispatchFunctions(roles),
+      runFunctions(roles),
       lookupFunctions(roles),
     ]) {
       await this.execute(sql);
@@ -118,9 +120,11 @@ const tables = `
     run_pos bigint not null default 0
   ) with (fillfactor = 50);
 
+  -- From here on a row belongs to its tenant through its conversation: checking the tenant again for each row would
+  -- make every writer of a tenant lock one and the same row.
   create table runs (
     id uuid primary key,
-    tenant_id uuid not null references tenants on delete cascade,
+    tenant_id uuid not null,
     conversation_id uuid not null references conversations on delete cascade,
     agent_id uuid not null references agents,
     agent_version int not null,
@@ -152,7 +156,7 @@ const tables = `
 
   create table messages (
     id uuid primary key,
-    tenant_id uuid not null references tenants on delete cascade,
+    tenant_id uuid not null,
     conversation_id uuid not null references conversations on delete cascade,
     run_id uuid references runs on delete set null,
     client_message_id text,

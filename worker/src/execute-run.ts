@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Ctx, Services } from "@agent-engine/core/context.ts";
 import type { PublishedAgent } from "@agent-engine/core/agents/get-agent-config.ts";
-import { inTenant } from "@agent-engine/core/db/transaction.ts";
+import { atOnce, inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import type { Appender } from "@agent-engine/core/events/appender.ts";
 import { readAllEvents } from "@agent-engine/core/events/read-events.ts";
@@ -223,7 +223,7 @@ async function end(
   },
 ): Promise<void> {
   await runLog.takeOver([{ event: last.event }], ({ fence, events }) =>
-    inTenant(ctx.services.db, ctx.tenantId, (tx) =>
+    atOnce(ctx.services.db, (tx) =>
       endRun(ctx, tx, { conversationId, runId, fence, events, ...last.row }),
     ),
   );

@@ -50,6 +50,25 @@ export async function inTenant<T>(db: Database, tenantId: TenantId, fn: (tx: Tx)
   return result;
 }
 
+/**
+ * A transaction of exactly one statement, which sets the tenant itself: one round trip instead of three. The hooks
+ * run once it has answered.
+ */
+export async function atOnce<T>(db: Database, fn: (tx: Tx) => Promise<T>): Promise<T> {
+  const hooks: (() => void)[] = [];
+  let asked = false;
+  const result = await fn({
+    query(statement, values) {
+      if (asked) throw new Error("atOnce runs one statement");
+      asked = true;
+      return db.query(statement, values);
+    },
+    afterCommit: (hook) => void hooks.push(hook),
+  });
+  for (const hook of hooks) hook();
+  return result;
+}
+
 /** The same through the ORM: for the verbs that work with entities. */
 export async function transactEntities<T>(ctx: Ctx, fn: (em: EntityManager, tx: Tx) => Promise<T>): Promise<T> {
   if (ctx.tx?.em) return fn(ctx.tx.em, ctx.tx);

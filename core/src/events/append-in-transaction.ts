@@ -1,7 +1,14 @@
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { Ctx } from "../context.ts";
 import type { Tx } from "../db/transaction.ts";
-import { appendEventsWaiting, appendOutcomes, appendValues, type Fence, type NewEvent } from "./append.ts";
+import {
+  appendToConversation,
+  appendToConversationValues,
+  toEnvelopes,
+  type Appended,
+  type Fence,
+  type NewEvent,
+} from "./append.ts";
 
 /** The writer's lease was taken from it: it must stop, write nothing more and call no tool. */
 export class LeaseLost extends Error {
@@ -21,17 +28,19 @@ export async function appendInTransaction(
   input: { conversationId: string; fence: Fence | null; events: readonly NewEvent[] },
 ): Promise<StoredEnvelope[]> {
   if (input.events.length === 0) return [];
-  const slots = [{ ...input, tenantId: ctx.tenantId }];
-  const [result] = appendOutcomes(slots, await tx.query(appendEventsWaiting, appendValues(slots)));
-  if (result?.outcome === "fenced") throw new LeaseLost(input.fence?.runId ?? input.conversationId);
-  if (result?.outcome !== "ok") throw new Error(`conversation ${input.conversationId} has no head`);
-  const { envelopes } = result;
-  tx.afterCommit(() =>
-    ctx.services.bus.publish({
-      conversationId: input.conversationId,
-      tenantId: ctx.tenantId,
-      events: envelopes,
-    }),
-  );
-  return envelopes;
+  const values = appendToConversationValues({ ...input, tenantId: ctx.tenantId });
+  const [row] = await tx.query(appendToConversation, values);
+  if (row?.outcome !== "ok") {
+    if (input.fence) throw new LeaseLost(input.fence.runId);
+    throw new Error(`conversation ${input.conversationId} has no head`);
+  }
+  const appended: Appended = { base: Number(row.base), at: row.at, events: input.events };
+  publishAfterCommit(ctx, tx, input.conversationId, appended);
+  return toEnvelopes(input.conversationId, appended);
+}
+
+/** Publishes what a statement has appended, once its transaction is committed. */
+export function publishAfterCommit(ctx: Ctx, tx: Tx, conversationId: string, appended: Appended): void {
+  const events = toEnvelopes(conversationId, appended);
+  tx.afterCommit(() => ctx.services.bus.publish({ conversationId, tenantId: ctx.tenantId, events }));
 }

@@ -40,19 +40,35 @@ interface AppendRow {
   at: Date;
 }
 
-const arguments_ =
-  "$1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::int[], $7::int[], $8::uuid[], $9::text[], $10::text[], $11::text[]";
-
 /** Skips conversations that are locked: for the worker's batches. */
-export const appendEvents = statement<AppendRow>("append_events", `select * from append_events(${arguments_})`);
-
-/** Waits for locks: for a transaction that appends to one conversation. */
-export const appendEventsWaiting = statement<AppendRow>(
-  "append_events_wait",
-  `select * from append_events_wait(${arguments_})`,
+export const appendEvents = statement<AppendRow>(
+  "append_events",
+  `select * from append_events($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::int[],
+     $7::int[], $8::uuid[], $9::text[], $10::text[], $11::text[])`,
 );
 
-/** The values of both statements. */
+/** Waits for the lock: for a transaction that appends to one conversation. */
+export const appendToConversation = statement<Omit<AppendRow, "slot">>(
+  "append_to_conversation",
+  "select * from append_to_conversation($1, $2, $3, $4, $5, $6::uuid[], $7::text[], $8::text[], $9::text[])",
+);
+
+/** The values of `appendToConversation`. */
+export function appendToConversationValues(slot: Slot): unknown[] {
+  return [
+    uuidOf(slot.conversationId),
+    uuidOf(slot.tenantId),
+    slot.fence ? uuidOf(slot.fence.runId) : null,
+    slot.fence?.epoch ?? null,
+    slot.fence?.position ?? null,
+    slot.events.map((event) => (event.runId === null ? null : uuidOf(event.runId))),
+    slot.events.map((event) => event.audience),
+    slot.events.map((event) => event.correlationId),
+    slot.events.map((event) => JSON.stringify(event.event)),
+  ];
+}
+
+/** The values of `appendEvents`. */
 export function appendValues(slots: readonly Slot[]): unknown[] {
   const values: [string[], string[], (string | null)[], number[], number[], number[]] = [[], [], [], [], [], []];
   const events: [number[], (string | null)[], string[], string[], string[]] = [[], [], [], [], []];
@@ -81,19 +97,29 @@ export function appendOutcomes(slots: readonly Slot[], rows: readonly AppendRow[
     const row = bySlot.get(index + 1);
     if (!row || row.outcome === "locked") return { outcome: "locked" };
     if (row.outcome === "fenced" || row.base === null) return { outcome: "fenced" };
-    const base = Number(row.base);
-    const at = row.at.toISOString();
     return {
       outcome: "ok",
-      envelopes: slot.events.map((event, offset) => ({
-        seq: base + offset + 1,
-        conversationId: slot.conversationId,
-        runId: event.runId,
-        at,
-        correlationId: event.correlationId,
-        audience: event.audience,
-        event: event.event,
-      })),
+      envelopes: toEnvelopes(slot.conversationId, { base: Number(row.base), at: row.at, events: slot.events }),
     };
   });
+}
+
+/** Events and where they were stored: `base` is the seq before the first of them. */
+export interface Appended {
+  base: number;
+  at: Date;
+  events: readonly NewEvent[];
+}
+
+export function toEnvelopes(conversationId: string, { base, at, events }: Appended): StoredEnvelope[] {
+  const time = at.toISOString();
+  return events.map(({ event, runId, audience, correlationId }, offset) => ({
+    seq: base + offset + 1,
+    conversationId,
+    runId,
+    at: time,
+    correlationId,
+    audience,
+    event,
+  }));
 }

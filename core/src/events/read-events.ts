@@ -33,7 +33,11 @@ export interface ReadEvents {
  * `getConversation` first, and cut to the audience after.
  */
 export async function readEvents(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): Promise<StoredEnvelope[]> {
-  const rows = await ctx.services.db.query(read, [
+  return toEnvelopes(input, await readRows(ctx, input));
+}
+
+function readRows(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): Promise<EventRow[]> {
+  return ctx.services.db.query(read, [
     uuidOf(ctx.tenantId),
     uuidOf(input.conversationId),
     input.after,
@@ -41,19 +45,20 @@ export async function readEvents(ctx: Pick<Ctx, "services" | "tenantId">, input:
     input.runId === undefined ? null : uuidOf(input.runId),
     input.limit,
   ]);
-  return mergeAdjacent(rows.map((row) => toEnvelope(input.conversationId, row)));
 }
 
-function toEnvelope(conversationId: string, row: EventRow): StoredEnvelope {
-  return {
-    seq: Number(row.seq),
-    conversationId,
-    runId: row.run_id === null ? null : idOf("run", row.run_id),
-    at: row.at.toISOString(),
-    correlationId: row.correlation_id,
-    audience: row.audience,
-    event: row.event,
-  };
+function toEnvelopes({ conversationId }: ReadEvents, rows: readonly EventRow[]): StoredEnvelope[] {
+  return mergeAdjacent(
+    rows.map((row) => ({
+      seq: Number(row.seq),
+      conversationId,
+      runId: row.run_id === null ? null : idOf("run", row.run_id),
+      at: row.at.toISOString(),
+      correlationId: row.correlation_id,
+      audience: row.audience,
+      event: row.event,
+    })),
+  );
 }
 
 const PAGE_ROWS = 5_000;
@@ -65,10 +70,12 @@ export async function* readAllEvents(
 ): AsyncGenerator<StoredEnvelope[]> {
   let after = input.after;
   for (;;) {
-    const page = await readEvents(ctx, { ...input, after, limit: PAGE_ROWS });
-    const last = page.at(-1);
+    const page = { ...input, after, limit: PAGE_ROWS };
+    const rows = await readRows(ctx, page);
+    const last = rows.at(-1);
     if (!last) return;
-    yield page;
-    after = last.seq;
+    yield toEnvelopes(page, rows);
+    if (rows.length < PAGE_ROWS) return;
+    after = Number(last.seq);
   }
 }

@@ -1,14 +1,14 @@
 import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { FinishReason, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
-import type { Run } from "@agent-engine/protocol/resources.ts";
+import type { QueueClass, Run } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
-import { appendInTransaction } from "../events/append-in-transaction.ts";
+import { appendInTransaction, LeaseLost, publishAfterCommit } from "../events/append-in-transaction.ts";
 import type { Fence, NewEvent } from "../events/append.ts";
-import { uuidOf } from "../ids.ts";
+import { idOf, uuidOf } from "../ids.ts";
+import { ringAfterCommit } from "./ring.ts";
 import { saveMessages } from "./save-messages.ts";
-import { unblockNext } from "./unblock-next.ts";
 
 export interface EndRun {
   conversationId: string;
@@ -34,43 +34,56 @@ export interface FinishedStep {
   usage: readonly TokenUsage[];
 }
 
-const end = statement<{ ended: boolean }>(
-  "run_end",
-  `with ended as (
-     update runs set status = $3, finish_reason = $4, error = $5, usage = $6, last_seq = $7, finished_at = now(), interrupts = '[]', resume = null
-     where id = $2 and status in ('running', 'waiting') returning id
-   ), released as (
-     update conversation_heads set run_id = null, epoch = epoch + 1 where conversation_id = $1 and run_id = $2
-   ), step as (
-     insert into steps (run_id, step_index, tenant_id, key, status, message_id, text, usage, finished_at)
-     select $2, $8, $9, $10, 'finished', $11, $12, $13, now() where $8::int is not null
-     on conflict (run_id, step_index) do update set status = 'finished', finished_at = now()
-   )
-   select true as ended from ended`,
+interface EndRow {
+  base: string;
+  at: Date;
+  next_run: string | null;
+  next_hand_over: number;
+  next_class: QueueClass;
+  next_correlation: string;
+}
+
+const end = statement<EndRow>(
+  "end_run",
+  "select * from end_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
 );
 
-/** Ends a run: its last events, its row, its messages and the conversation's freedom are one decision. */
+/**
+ * Ends a run: its last events, its row, its messages and the conversation's freedom are one decision. Throws
+ * `LeaseLost` when the fence does not hold. Also a transaction by itself: see `atOnce`.
+ */
 export async function endRun(ctx: Ctx, tx: Tx, input: EndRun): Promise<void> {
-  const stored = await appendInTransaction(ctx, tx, input);
-  const { lastStep } = input;
+  const { conversationId, runId, fence, events, lastStep } = input;
+  const said = [...input.texts].filter(([, text]) => text !== "");
   const [row] = await tx.query(end, [
-    uuidOf(input.conversationId),
-    uuidOf(input.runId),
+    uuidOf(ctx.tenantId),
+    uuidOf(conversationId),
+    uuidOf(runId),
+    fence?.epoch ?? null,
+    fence?.position ?? null,
+    events.map((event) => event.audience),
+    events.map((event) => event.correlationId),
+    events.map((event) => JSON.stringify(event.event)),
     input.status,
     input.finishReason,
     input.error === null ? null : JSON.stringify(input.error),
     JSON.stringify(input.usage),
-    stored.at(-1)?.seq ?? null,
     lastStep?.index ?? null,
-    uuidOf(ctx.tenantId),
-    lastStep ? stepKey(input.runId, lastStep.index) : null,
+    lastStep ? stepKey(runId, lastStep.index) : null,
     lastStep?.messageId ? uuidOf(lastStep.messageId) : null,
     cleanText(lastStep?.text ?? ""),
     JSON.stringify(lastStep?.usage ?? []),
+    said.map(([id]) => uuidOf(id)),
+    said.map(([, text]) => cleanText(text)),
   ]);
-  if (!row) throw new Error(`run ${input.runId} is not active`);
-  await saveMessages(tx, { tenantId: ctx.tenantId, ...input }, input.texts);
-  await unblockNext(ctx, tx, input.conversationId);
+  if (!row) throw new LeaseLost(runId);
+  publishAfterCommit(ctx, tx, conversationId, { base: Number(row.base), at: row.at, events });
+  if (row.next_run === null) return;
+  ringAfterCommit(ctx, tx, row.next_class, {
+    runId: idOf("run", row.next_run),
+    handOver: row.next_hand_over,
+    correlationId: row.next_correlation,
+  });
 }
 
 /** Deterministic: the same turn of the same run has the same key, however often it is tried. */

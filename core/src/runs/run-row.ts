@@ -46,8 +46,6 @@ export interface MessageRow {
   created_at: Date;
 }
 
-export const MESSAGE_COLUMNS = "m.id, m.conversation_id, m.client_message_id, m.role, m.text, m.created_at";
-
 export function toMessage(row: MessageRow): Message {
   return {
     id: idOf("msg", row.id),
@@ -57,4 +55,20 @@ export function toMessage(row: MessageRow): Message {
     text: row.text,
     createdAt: row.created_at.toISOString(),
   };
+}
+
+/** Rows as `to_json` gives them: times are text. */
+export type MessageJson = Omit<MessageRow, "created_at"> & { created_at: string };
+export type RunJson = Omit<RunRow, "created_at" | "finished_at"> & { created_at: string; finished_at: string | null };
+
+export function messageOfJson(json: MessageJson): Message {
+  return toMessage({ ...json, created_at: new Date(json.created_at) });
+}
+
+export function runOfJson(json: RunJson): Run {
+  return toRun({
+    ...json,
+    created_at: new Date(json.created_at),
+    finished_at: json.finished_at === null ? null : new Date(json.finished_at),
+  });
 }

@@ -1,14 +1,15 @@
+import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import type { QueueClass, Submission } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
-import { appendInTransaction } from "../events/append-in-transaction.ts";
+import { publishAfterCommit } from "../events/append-in-transaction.ts";
 import { uuidOf } from "../ids.ts";
 import { cancelInTransaction } from "./cancel-run.ts";
-import { enqueueRun } from "./enqueue-run.ts";
-import { lockConversation } from "./lock-conversation.ts";
-import { MESSAGE_COLUMNS, RUN_COLUMNS, toMessage, toRun, type MessageRow, type RunRow } from "./run-row.ts";
+import { lockConversation, type LockedConversation } from "./lock-conversation.ts";
+import { ringAfterCommit } from "./ring.ts";
+import { messageOfJson, runOfJson, type MessageJson, type RunJson } from "./run-row.ts";
 
 export interface SubmitRun {
   conversationId: string;
@@ -18,37 +19,9 @@ export interface SubmitRun {
   queueClass?: QueueClass;
 }
 
-interface SubmissionRow {
-  message: Omit<MessageRow, "created_at"> & { created_at: string };
-  run: Omit<RunRow, "created_at" | "finished_at"> & { created_at: string; finished_at: string | null };
-}
-
-const columns = (list: string) =>
-  list
-    .split(", ")
-    .map((column) => `'${column.slice(2)}', ${column}`)
-    .join(", ");
-
-const insert = statement<SubmissionRow>(
-  "submission_insert",
-  `with m as (
-     insert into messages (id, tenant_id, conversation_id, run_id, client_message_id, role, text)
-     values ($1, $2, $3, $6, $4, 'user', $5)
-     on conflict (conversation_id, client_message_id) do nothing
-     returning *
-   ), r as (
-     insert into runs (id, tenant_id, conversation_id, agent_id, agent_version, queue_class, correlation_id, first_seq)
-     select $6, $2, $3, $7, $8, $9, $10, $11 from m
-     returning *
-   )
-   select json_build_object(${columns(MESSAGE_COLUMNS)}) as message, json_build_object(${columns(RUN_COLUMNS)}) as run from m, r`,
-);
-
-const existing = statement<SubmissionRow>(
-  "submission_existing",
-  `select json_build_object(${columns(MESSAGE_COLUMNS)}) as message, json_build_object(${columns(RUN_COLUMNS)}) as run
-   from messages m join runs r on r.id = m.run_id
-   where m.conversation_id = $1 and m.client_message_id = $2`,
+const store = statement<{ message: MessageJson; run: RunJson; state: string; base: string; at: Date }>(
+  "store_submission",
+  "select * from store_submission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 );
 
 /**
@@ -56,52 +29,50 @@ const existing = statement<SubmissionRow>(
  * `clientMessageId` answers what the first one did; with another text it is refused.
  */
 export async function submitRun(ctx: Ctx, tx: Tx, input: SubmitRun): Promise<Submission> {
-  const { services } = ctx;
-  let conversation = await lockConversation(ctx, tx, input.conversationId);
-  if (input.clientMessageId !== null) {
-    const before = await findSubmission(tx, input);
-    if (before) return before;
-  }
-  if (conversation.agentVersion === null) {
+  const { services, correlationId } = ctx;
+  const found = await lockConversation(ctx, tx, input.conversationId, input.clientMessageId);
+  if (found.known) return knownSubmission(found.known, input);
+  if (found.agentVersion === null) {
     throw new ProblemError("conflict", "The agent has not been published yet. Publish it, then send the message again.");
   }
-  conversation = await makeWay(ctx, tx, conversation);
+  const conversation = await makeWay(ctx, tx, found);
 
   const messageId = services.newId("msg");
   const runId = services.newId("run");
   const queueClass = input.queueClass ?? conversation.queueClass;
-  const [row] = await tx.query(insert, [
-    uuidOf(messageId),
+  const events: ConversationEvent[] = [
+    { type: "TEXT_MESSAGE_START", messageId, role: "user" },
+    { type: "TEXT_MESSAGE_CONTENT", messageId, delta: input.text },
+    { type: "TEXT_MESSAGE_END", messageId },
+  ];
+  const [row] = await tx.query(store, [
     uuidOf(ctx.tenantId),
     uuidOf(input.conversationId),
+    uuidOf(messageId),
     input.clientMessageId,
     input.text,
     uuidOf(runId),
     uuidOf(conversation.agentId),
-    conversation.agentVersion,
+    found.agentVersion,
     queueClass,
-    ctx.correlationId,
+    correlationId,
     conversation.lastSeq + 1,
+    conversation.activeRun !== null || conversation.hasQueuedRuns,
+    events.map((event) => JSON.stringify(event)),
   ]);
-  if (!row) throw new Error("the message is neither new nor known");
+  if (!row) throw new Error("the message was not stored");
 
-  const fact = { runId, audience: "all" as const, correlationId: ctx.correlationId };
-  await appendInTransaction(ctx, tx, {
-    conversationId: input.conversationId,
-    fence: null,
-    events: [
-      { ...fact, event: { type: "TEXT_MESSAGE_START", messageId, role: "user" } },
-      { ...fact, event: { type: "TEXT_MESSAGE_CONTENT", messageId, delta: input.text } },
-      { ...fact, event: { type: "TEXT_MESSAGE_END", messageId } },
-    ],
+  publishAfterCommit(ctx, tx, input.conversationId, {
+    base: Number(row.base),
+    at: row.at,
+    events: events.map((event) => ({ event, runId, audience: "all", correlationId })),
   });
-  const isBlocked = conversation.activeRun !== null || conversation.hasQueuedRuns;
-  await enqueueRun(ctx, tx, { runId, handOver: 1, queueClass, isBlocked });
-  return toSubmission(row);
+  if (row.state === "dispatched") ringAfterCommit(ctx, tx, queueClass, { runId, handOver: 1, correlationId });
+  return { message: messageOfJson(row.message), run: runOfJson(row.run) };
 }
 
 /** Applies the agent's double-send policy; a run that only waits for an operator never stands in a visitor's way. */
-async function makeWay(ctx: Ctx, tx: Tx, conversation: Awaited<ReturnType<typeof lockConversation>>) {
+async function makeWay(ctx: Ctx, tx: Tx, conversation: LockedConversation): Promise<LockedConversation> {
   const { activeRun, doubleSend } = conversation;
   if (activeRun === null) return conversation;
   const waitsForOperator =
@@ -118,25 +89,10 @@ async function makeWay(ctx: Ctx, tx: Tx, conversation: Awaited<ReturnType<typeof
   return conversation;
 }
 
-async function findSubmission(tx: Tx, input: SubmitRun): Promise<Submission | null> {
-  const [row] = await tx.query(existing, [uuidOf(input.conversationId), input.clientMessageId]);
-  if (!row) return null;
-  if (row.message.text !== input.text) {
-    throw new ProblemError(
-      "idempotency_mismatch",
-      "This clientMessageId was used for a message with another text. Use a new one for a new message.",
-    );
-  }
-  return toSubmission(row);
-}
-
-function toSubmission({ message, run }: SubmissionRow): Submission {
-  return {
-    message: toMessage({ ...message, created_at: new Date(message.created_at) }),
-    run: toRun({
-      ...run,
-      created_at: new Date(run.created_at),
-      finished_at: run.finished_at === null ? null : new Date(run.finished_at),
-    }),
-  };
+function knownSubmission(known: Submission, { text }: SubmitRun): Submission {
+  if (known.message.text === text) return known;
+  throw new ProblemError(
+    "idempotency_mismatch",
+    "This clientMessageId was used for a message with another text. Use a new one for a new message.",
+  );
 }

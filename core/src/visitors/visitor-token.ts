@@ -64,13 +64,41 @@ export async function signVisitorToken(
   return { token, expiresAt: new Date(expires * 1000).toISOString() };
 }
 
+/** Claims of a token that was verified; `expiresAt` in ms since the epoch. */
+export type VerifiedVisitor = VisitorClaims & { expiresAt: number };
+
+/** Tokens verified lately: a visitor sends the same one with every request of an hour, and verifying takes its time. */
+const verified = new WeakMap<Secrets, Map<string, VerifiedVisitor>>();
+const MAX_VERIFIED = 10_000;
+
 /** Verifies a token with any of the master keys. Throws `unauthenticated`, never saying why to a forger. */
 export async function verifyVisitorToken(
   secrets: Secrets,
   token: string,
   now: number,
   options: { graceSeconds?: number } = {},
-): Promise<VisitorClaims & { expiresAt: number }> {
+): Promise<VerifiedVisitor> {
+  const known = verified.get(secrets)?.get(token);
+  if (known && known.expiresAt > now) return known;
+  const claims = await verifyAnew(secrets, token, now, options);
+  if (claims.expiresAt > now) remember(secrets, token, claims);
+  return claims;
+}
+
+function remember(secrets: Secrets, token: string, claims: VerifiedVisitor): void {
+  const tokens = verified.get(secrets) ?? new Map<string, VerifiedVisitor>();
+  verified.set(secrets, tokens);
+  const [oldest] = tokens.keys();
+  if (tokens.size >= MAX_VERIFIED && oldest !== undefined) tokens.delete(oldest);
+  tokens.set(token, claims);
+}
+
+async function verifyAnew(
+  secrets: Secrets,
+  token: string,
+  now: number,
+  options: { graceSeconds?: number },
+): Promise<VerifiedVisitor> {
   try {
     const { payload } = await jwtVerify(
       token,
