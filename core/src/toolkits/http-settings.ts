@@ -7,7 +7,10 @@ export type HttpMethod = (typeof METHODS)[number];
 
 const identifier = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]{0,40}$/, "must be a letter, then letters, digits, _ or -");
 const headerName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/, "must be a header's name");
-const headerValue = z.string().max(8_000).regex(/^[\t\x20-\x7e\x80-\xff]*$/, "must be one line of plain text");
+const headerValue = z
+  .string()
+  .max(8_000)
+  .regex(/^[\t\x20-\x7e\x80-\xff]*$/, "must be one line of plain text");
 
 const parameters = z
   .record(z.string(), z.unknown())
@@ -32,7 +35,11 @@ const operation = z
     const properties = Object.keys((schema.properties as Record<string, unknown> | undefined) ?? {});
     for (const name of pathArguments(path)) {
       if (properties.includes(name)) continue;
-      context.addIssue({ code: "custom", path: ["path"], message: `uses {${name}}, which is not among the parameters` });
+      context.addIssue({
+        code: "custom",
+        path: ["path"],
+        message: `uses {${name}}, which is not among the parameters`,
+      });
     }
   });
 

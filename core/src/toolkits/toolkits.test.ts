@@ -23,7 +23,13 @@ describe("the name a model calls a tool by", () => {
 });
 
 describe("settings of an HTTP toolkit", () => {
-  const operation = { name: "find", description: "Finds", method: "GET", path: "/o/{id}", parameters: { type: "object", properties: { id: {} } } };
+  const operation = {
+    name: "find",
+    description: "Finds",
+    method: "GET",
+    path: "/o/{id}",
+    parameters: { type: "object", properties: { id: {} } },
+  };
   const valid = { name: "shop", baseUrl: "https://shop.example/api", operations: [operation] };
 
   it("get their defaults", () => {
@@ -40,8 +46,14 @@ describe("settings of an HTTP toolkit", () => {
     [{ headers: { a: "x\r\ny: z" } }, "headers.a: must be one line of plain text"],
     [{ operations: [operation, operation] }, 'operations.1.name: "find" is there twice'],
     [{ operations: [{ ...operation, path: "o" }] }, "operations.0.path: must begin with /"],
-    [{ operations: [{ ...operation, path: "/{x}" }] }, "operations.0.path: uses {x}, which is not among the parameters"],
-    [{ operations: [{ ...operation, parameters: { type: "array" } }] }, "operations.0.parameters: must be a JSON Schema with type: object"],
+    [
+      { operations: [{ ...operation, path: "/{x}" }] },
+      "operations.0.path: uses {x}, which is not among the parameters",
+    ],
+    [
+      { operations: [{ ...operation, parameters: { type: "array" } }] },
+      "operations.0.parameters: must be a JSON Schema with type: object",
+    ],
     [{ extra: 1 }, 'settings: Unrecognized key: "extra"'],
   ])("say what is wrong, and where: %o", (changes, problem) => {
     expect(parseHttpSettings({ ...valid, ...changes }).problems).toContain(problem);

@@ -31,18 +31,21 @@ describe("cancelling a run", () => {
     ["read", { status: "cancelled" }],
     ["idempotent", { status: "outcome_unknown", failure: { code: "cancelled" } }],
     ["write", { status: "outcome_unknown", failure: { code: "cancelled" } }],
-  ] as const)("leaves a %s that did not answer, says what is known of it, and gives it a result", async (effect, outcome) => {
-    const run = await play({
-      scripts: [[{ call: "t", arguments: {} }]],
-      tools: [{ name: "t", effect, call: () => new Promise(() => {}) }],
-      cancelAfterMs: 1_000,
-    });
-    expect(run.result).toMatchObject({ kind: "finished", finishReason: "cancelled" });
-    expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBe(1_000);
-    expect(run.outcomes).toMatchObject([{ outcome }]);
-    expect(run.state.toolCalls).toMatchObject([{ status: "done", result: expect.stringContaining("cancelled") }]);
-    await verifyRun(run);
-  });
+  ] as const)(
+    "leaves a %s that did not answer, says what is known of it, and gives it a result",
+    async (effect, outcome) => {
+      const run = await play({
+        scripts: [[{ call: "t", arguments: {} }]],
+        tools: [{ name: "t", effect, call: () => new Promise(() => {}) }],
+        cancelAfterMs: 1_000,
+      });
+      expect(run.result).toMatchObject({ kind: "finished", finishReason: "cancelled" });
+      expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBe(1_000);
+      expect(run.outcomes).toMatchObject([{ outcome }]);
+      expect(run.state.toolCalls).toMatchObject([{ status: "done", result: expect.stringContaining("cancelled") }]);
+      await verifyRun(run);
+    },
+  );
 
   it("makes no further call, and every call has a result", async () => {
     const run = await play({

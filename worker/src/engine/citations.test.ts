@@ -40,7 +40,9 @@ describe("citations", () => {
       scripts: [[search, search], [search], [{ say: "See [1, 3] and [4]." }]],
       tools: [searching([source("a")], [source("b"), source("c")], [source("d")])],
     });
-    const numbers = run.state.toolCalls.map((call) => JSON.parse(call.result ?? "").sources.map((it: { number: number }) => it.number));
+    const numbers = run.state.toolCalls.map((call) =>
+      JSON.parse(call.result ?? "").sources.map((it: { number: number }) => it.number),
+    );
     expect(numbers).toEqual([[1], [2, 3], [4]]);
     expect(cited(run.events).map((citation) => citation.title)).toEqual(["a", "c", "d"]);
   });
@@ -53,7 +55,10 @@ describe("citations", () => {
       cancelAfterMs: 1_000,
     });
     expect(cancelled.state.messages.at(-1)).toMatchObject({ status: "incomplete", citations: [{ title: "a" }] });
-    const again = await play({ scripts: [[search], [{ say: "It [1] " }, { cut: true }], [{ say: "Yes [1]." }]], tools: tools() });
+    const again = await play({
+      scripts: [[search], [{ say: "It [1] " }, { cut: true }], [{ say: "Yes [1]." }]],
+      tools: tools(),
+    });
     expect(again.state.messages.at(-1)).toMatchObject({ text: "Yes [1].", citations: [{ title: "a" }] });
   });
 

@@ -46,6 +46,12 @@ export class SourceBook {
         if (source) cited.set(number, source);
       }
     }
-    return [...cited.values()].map(({ documentId, title, url, quote }) => ({ messageId, documentId, title, url, quote }));
+    return [...cited.values()].map(({ documentId, title, url, quote }) => ({
+      messageId,
+      documentId,
+      title,
+      url,
+      quote,
+    }));
   }
 }

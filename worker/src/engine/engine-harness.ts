@@ -26,7 +26,14 @@ export class ToolFailed extends Error {
   readonly failure: Failure;
   constructor(failure: Partial<Failure>) {
     super("tool failed");
-    this.failure = { kind: "transient", code: "unavailable", detail: "no", requestId: null, retryAfterMs: null, ...failure };
+    this.failure = {
+      kind: "transient",
+      code: "unavailable",
+      detail: "no",
+      requestId: null,
+      retryAfterMs: null,
+      ...failure,
+    };
   }
 }
 
@@ -132,13 +139,19 @@ export async function play(scenario: Scenario): Promise<Played> {
     ...scenario.input,
   };
   const tools = (scenario.tools ?? []).map((tool) => fakeTool(tool, clock, played.ledger));
-  if (scenario.cancelAfterMs !== undefined) clock.after(scenario.cancelAfterMs, () => abort.abort());
+  if (scenario.cancelAfterMs !== undefined) void clock.after(scenario.cancelAfterMs, () => abort.abort());
   try {
     played.result = await clock.drive(runEngine(input, { effects, model, tools, retryPolicy: defaultRetryPolicy }));
   } catch (error) {
     played.error = error;
   }
-  const state = reduce(input.history, envelopes(played.events.map((event) => ({ event, runId: RUN })), input.history.lastSeq));
+  const state = reduce(
+    input.history,
+    envelopes(
+      played.events.map((event) => ({ event, runId: RUN })),
+      input.history.lastSeq,
+    ),
+  );
   return { ...played, state };
 }
 

@@ -56,9 +56,22 @@ async function converse(options: { signal?: AbortSignal; onEvent?: (event: Conve
       },
     ],
   });
-  const context = { tenantId: "t", agentId: "a", conversationId: CONVERSATION, runId, visitorId: null, correlationId: "c" };
+  const context = {
+    tenantId: "t",
+    agentId: "a",
+    conversationId: CONVERSATION,
+    runId,
+    visitorId: null,
+    correlationId: "c",
+  };
   const { tools } = await bindTools(agent, context, { egress, searchKnowledge: async () => [] });
-  const config = { openaiApiKey: null, openaiBaseUrl: models.url, openaiModel: "m", anthropicApiKey: null, anthropicModel: "m" };
+  const config = {
+    openaiApiKey: null,
+    openaiBaseUrl: models.url,
+    openaiModel: "m",
+    anthropicApiKey: null,
+    anthropicModel: "m",
+  };
   const model = resolveModel(agent.model, {
     models: config,
     egress,
@@ -82,10 +95,11 @@ async function converse(options: { signal?: AbortSignal; onEvent?: (event: Conve
     sleep: (ms, abort) => delay(ms, undefined, { signal: abort }),
     random: () => 0,
   };
-  const history = fold([
-    ...userMessage("msg_1", "Please do it"),
-    { type: "RUN_STARTED" as const, threadId: CONVERSATION, runId },
-  ].map((event) => ({ event, runId })));
+  const history = fold(
+    [...userMessage("msg_1", "Please do it"), { type: "RUN_STARTED" as const, threadId: CONVERSATION, runId }].map(
+      (event) => ({ event, runId }),
+    ),
+  );
   const result = await runEngine(
     { runId, conversationId: CONVERSATION, agent, agentName: "Ada", history, stepIndex: 0, signal, attempt: 1 },
     { effects, model, tools, retryPolicy: { maxAttempts: 3, totalMs: 20_000, baseDelayMs: 1, maxDelayMs: 5 } },
@@ -102,7 +116,8 @@ async function converse(options: { signal?: AbortSignal; onEvent?: (event: Conve
 }
 
 const asks = (name: string) => models.enqueue({ steps: [{ kind: "toolCall", name: `shop_${name}`, arguments: {} }] });
-const spoken = (state: ConversationState) => state.messages.filter((it) => it.role === "assistant").map((it) => it.text);
+const spoken = (state: ConversationState) =>
+  state.messages.filter((it) => it.role === "assistant").map((it) => it.text);
 
 describe("a model that goes wrong once", () => {
   const transient = Object.keys(modelFaults).filter((fault) => fault !== "badKey") as ModelFault[];
@@ -119,22 +134,36 @@ describe("a model that goes wrong once", () => {
   it("badKey: the run fails with a sentence that says nothing of it", async () => {
     models.enqueue(modelFaults.badKey);
     const { result } = await converse();
-    expect(result).toMatchObject({ kind: "failed", code: "not_authorized", failure: { detail: expect.stringContaining("API key") } });
+    expect(result).toMatchObject({
+      kind: "failed",
+      code: "not_authorized",
+      failure: { detail: expect.stringContaining("API key") },
+    });
     expect(result.kind === "failed" && result.message).not.toMatch(/key|401/);
   });
 
   it("a character cut in half between two deltas is whole", async () => {
-    models.enqueue({ steps: [{ kind: "text", text: "Smile " }, { kind: "splitPair", character: "😀" }] });
+    models.enqueue({
+      steps: [
+        { kind: "text", text: "Smile " },
+        { kind: "splitPair", character: "😀" },
+      ],
+    });
     const { state } = await converse();
     expect(spoken(state)).toEqual(["Smile 😀"]);
   });
 
   it("cancelling ends the request upstream", async () => {
-    models.enqueue({ steps: [{ kind: "text", text: "One two " }, { kind: "wait", ms: 60_000 }] });
+    models.enqueue({
+      steps: [
+        { kind: "text", text: "One two " },
+        { kind: "wait", ms: 60_000 },
+      ],
+    });
     const abort = new AbortController();
     const { result, state } = await converse({
       signal: abort.signal,
-      onEvent: (event) => event.type === "TEXT_MESSAGE_CONTENT" && event.delta === "two " && abort.abort(),
+      onEvent: (event) => event.type === "TEXT_MESSAGE_CONTENT" && event.delta.endsWith("two ") && abort.abort(),
     });
     expect(result).toMatchObject({ kind: "finished", finishReason: "cancelled" });
     expect(spoken(state)).toEqual(["One two "]);
@@ -178,7 +207,10 @@ describe("tools over HTTP", () => {
     asks("send");
     world.enqueueFaults(fault);
     const { result } = await converse();
-    expect(result).toMatchObject({ kind: "interrupt", interrupts: [{ reason: "operator", metadata: { outcome: "unknown" } }] });
+    expect(result).toMatchObject({
+      kind: "interrupt",
+      interrupts: [{ reason: "operator", metadata: { outcome: "unknown" } }],
+    });
     expect(world.ledger).toHaveLength(1);
   });
 });

@@ -11,7 +11,10 @@ const failure = fc.record({
 });
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 4, arbitrary: words.map((say) => ({ say })) },
-  { weight: 3, arbitrary: fc.constantFrom("read", "idem", "write", "ask", "nothing").map((call) => ({ call, arguments: {} })) },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom("read", "idem", "write", "ask", "nothing").map((call) => ({ call, arguments: {} })),
+  },
   { weight: 1, arbitrary: fc.constant<Action>({ call: "read", arguments: "{bad" }) },
   { weight: 1, arbitrary: words.map((think) => ({ think })) },
   { weight: 1, arbitrary: fc.integer({ min: 0, max: 40_000 }).map((wait) => ({ wait })) },
@@ -21,7 +24,9 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 );
 const scripts = fc.array(fc.array(action, { maxLength: 6 }), { maxLength: 8 });
 /** What the calls of a run meet, in order; past the end they succeed. */
-const fates = fc.array(fc.constantFrom("ok", "transient", "unknown", "permanent", "hang", "refused"), { maxLength: 10 });
+const fates = fc.array(fc.constantFrom("ok", "transient", "unknown", "permanent", "hang", "refused"), {
+  maxLength: 10,
+});
 
 function tools(left: string[]): FakeTool[] {
   const call = async () => {
@@ -56,11 +61,17 @@ async function checkRun(run: Played): Promise<void> {
   for (const [key, entries] of sent) {
     expect(new Set(entries.map((entry) => entry.name)).size, "one call a key").toBe(1);
     const first = entries[0];
-    if (first?.name === "write" || first?.name === "ask") expect(entries, `one attempt at a write: ${key}`).toHaveLength(1);
+    if (first?.name === "write" || first?.name === "ask")
+      expect(entries, `one attempt at a write: ${key}`).toHaveLength(1);
   }
   expect(sent.size).toBeLessThanOrEqual(run.steps.flatMap((step) => step.invocations).length);
-  expect(run.ledger.every((entry) => entry.name !== "ask"), "nothing unapproved is sent").toBe(true);
-  expect(run.outcomes.length, "recorded once").toBe(new Set(run.outcomes.map((it) => it.invocation.idempotencyKey)).size);
+  expect(
+    run.ledger.every((entry) => entry.name !== "ask"),
+    "nothing unapproved is sent",
+  ).toBe(true);
+  expect(run.outcomes.length, "recorded once").toBe(
+    new Set(run.outcomes.map((it) => it.invocation.idempotencyKey)).size,
+  );
 
   const steps = run.steps.map((step) => step.index);
   expect(steps).toEqual([...new Set(steps)].sort((a, b) => a - b));
@@ -70,10 +81,15 @@ async function checkRun(run: Played): Promise<void> {
 describe("every run, whatever the model and the tools do", () => {
   it("is a valid AG-UI run in which nothing is done twice and nothing is left open", async () => {
     await fc.assert(
-      fc.asyncProperty(scripts, fates, fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })), async (s, f, rnd) => {
-        const random = () => rnd.next().value as number;
-        await checkRun(await play({ scripts: s, tools: tools([...f]), random, agent: { limits: { maxSteps: 6 } } }));
-      }),
+      fc.asyncProperty(
+        scripts,
+        fates,
+        fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })),
+        async (s, f, rnd) => {
+          const random = () => rnd.next().value as number;
+          await checkRun(await play({ scripts: s, tools: tools([...f]), random, agent: { limits: { maxSteps: 6 } } }));
+        },
+      ),
       { numRuns: 200 },
     );
   });

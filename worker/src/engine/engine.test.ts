@@ -77,7 +77,13 @@ describe("a run with tools", () => {
     expect(first?.tools).toMatchObject([{ type: "function", name: "lookup" }]);
     expect(second?.prompt.slice(1)).toMatchObject([
       { role: "user" },
-      { role: "assistant", content: [{ type: "text", text: "Looking." }, { type: "tool-call", input: { id: 1 } }] },
+      {
+        role: "assistant",
+        content: [
+          { type: "text", text: "Looking." },
+          { type: "tool-call", input: { id: 1 } },
+        ],
+      },
       { role: "tool", content: [{ type: "tool-result", output: { type: "text", value: '{"ok":"lookup"}' } }] },
     ]);
     expect(second?.prompt).toHaveLength(4);
@@ -91,7 +97,11 @@ describe("a run with tools", () => {
     };
     const hidden = await audienceOf(false);
     const shown = await audienceOf(true);
-    expect([hidden("TOOL_CALL_START"), hidden("TOOL_CALL_ARGS"), hidden("TOOL_CALL_RESULT")]).toEqual(["all", "staff", "staff"]);
+    expect([hidden("TOOL_CALL_START"), hidden("TOOL_CALL_ARGS"), hidden("TOOL_CALL_RESULT")]).toEqual([
+      "all",
+      "staff",
+      "staff",
+    ]);
     expect([shown("TOOL_CALL_ARGS"), shown("TOOL_CALL_RESULT")]).toEqual(["all", "all"]);
   });
 
@@ -131,7 +141,10 @@ describe("a run with tools", () => {
     const slow = (name: string, effect: "read" | "write" | "idempotent", ms: number) => ({
       name,
       effect,
-      call: async (request: { signal: AbortSignal }, clock: { sleep(ms: number, signal: AbortSignal): Promise<void> }) => {
+      call: async (
+        request: { signal: AbortSignal },
+        clock: { sleep(ms: number, signal: AbortSignal): Promise<void> },
+      ) => {
         log.push(`+${name}`);
         await clock.sleep(ms, request.signal);
         log.push(`-${name}`);

@@ -23,7 +23,7 @@ import { throwIfAbandoned, type EngineEffects, type RecordedStep } from "./effec
 import { failedMessage } from "./human-messages.ts";
 import type { ModelProvider } from "./model-provider.ts";
 import { runModelStep, type ModelStepEnd } from "./model-step.ts";
-import { pause } from "./pause.ts";
+import { pause, SETTLED } from "./pause.ts";
 import { assistantMessages, conversationTurns } from "./prompt-turns.ts";
 import { buildPrompt, systemPrompt } from "./prompt.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
@@ -105,13 +105,13 @@ function startClock(input: EngineInput, effects: EngineEffects): { signal: Abort
   const timeUp = new AbortController();
   const stopped = new AbortController();
   const leftMs = input.agent.limits.maxSeconds * 1_000 - (input.spent?.activeMs ?? 0);
-  if (leftMs <= 0) timeUp.abort();
+  if (leftMs <= 0) timeUp.abort(SETTLED);
   else {
     void pause(effects, leftMs, stopped.signal).then(() => {
-      if (!stopped.signal.aborted) timeUp.abort();
+      if (!stopped.signal.aborted) timeUp.abort(SETTLED);
     });
   }
-  return { signal: AbortSignal.any([input.signal, timeUp.signal]), stop: () => stopped.abort() };
+  return { signal: AbortSignal.any([input.signal, timeUp.signal]), stop: () => stopped.abort(SETTLED) };
 }
 
 async function runSteps(run: EngineRun): Promise<EngineResult> {
@@ -158,13 +158,18 @@ async function runSteps(run: EngineRun): Promise<EngineResult> {
     }
 
     const received = receiveCalls(run, stepIndex, said.writer);
-    const end = await runToolStep(run, {
-      index: stepIndex,
-      key: `${input.runId}:${stepIndex}`,
-      text: said.writer.text,
-      usage: said.usage,
-      invocations: received.invocations,
-    }, received.results, "record");
+    const end = await runToolStep(
+      run,
+      {
+        index: stepIndex,
+        key: `${input.runId}:${stepIndex}`,
+        text: said.writer.text,
+        usage: said.usage,
+        invocations: received.invocations,
+      },
+      received.results,
+      "record",
+    );
     if (end.kind === "interrupt") return { ...end, usage };
     if (end.kind === "cancelled") return finished("cancelled");
     const answered = received.calls.map((call) => ({ ...call, result: received.results.get(call.toolCallId) ?? "" }));
@@ -173,11 +178,7 @@ async function runSteps(run: EngineRun): Promise<EngineResult> {
 }
 
 /** Finishes the tools of a step whose model turn an earlier worker, or this run before it waited, has recorded. */
-async function resumeToolStep(
-  run: EngineRun,
-  step: RecordedStep,
-  results: Map<string, string>,
-): Promise<ToolStepEnd> {
+async function resumeToolStep(run: EngineRun, step: RecordedStep, results: Map<string, string>): Promise<ToolStepEnd> {
   for (const call of run.input.history.toolCalls) {
     if (call.runId === run.input.runId && call.result !== null) results.set(call.id, call.result);
   }

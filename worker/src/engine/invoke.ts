@@ -6,7 +6,7 @@ import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { BoundTool } from "./bound-tool.ts";
 import { throwIfAbandoned, type ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { orAborted, pause } from "./pause.ts";
+import { orAborted, pause, SETTLED } from "./pause.ts";
 import { retryDelay } from "./retry-policy.ts";
 import { errorText, resultText, type ToolOutcome } from "./tool-outcome.ts";
 import { approvalInterrupt, operatorInterrupt } from "./tool-interrupts.ts";
@@ -104,7 +104,10 @@ function mayRepeat(invocation: ToolInvocation, failure: Failure): boolean {
   return invocation.effect !== "write" || (failure.kind === "transient" && failure.notSent === true);
 }
 
-type AttemptEnd = { kind: "answer"; answer: ToolAnswer } | { kind: "failure"; failure: Failure } | { kind: "cancelled" };
+type AttemptEnd =
+  | { kind: "answer"; answer: ToolAnswer }
+  | { kind: "failure"; failure: Failure }
+  | { kind: "cancelled" };
 
 /** Never rejects, and never waits longer than the deadline, whatever the tool does with its signal. */
 async function attemptCall(
@@ -123,13 +126,18 @@ async function attemptCall(
   try {
     const { idempotencyKey, arguments: args } = invocation;
     const deadline = effects.now() + tool.deadlineMs;
-    const calling = Promise.resolve().then(() => tool.call({ idempotencyKey, arguments: args, signal: callSignal, deadline }));
+    const calling = Promise.resolve().then(() =>
+      tool.call({ idempotencyKey, arguments: args, signal: callSignal, deadline }),
+    );
     return { kind: "answer", answer: await orAborted(calling, callSignal) };
   } catch (error) {
     if (signal.aborted) return { kind: "cancelled" };
-    return { kind: "failure", failure: late.signal.aborted ? lateFailure(tool.deadlineMs) : tool.classifyFailure(error) };
+    return {
+      kind: "failure",
+      failure: late.signal.aborted ? lateFailure(tool.deadlineMs) : tool.classifyFailure(error),
+    };
   } finally {
-    settled.abort();
+    settled.abort(SETTLED);
   }
 }
 

@@ -80,14 +80,12 @@ function supersede(run: EngineRun, messageIds: string[], writer: StepWriter): vo
 
 function callOptions(run: EngineRun, prompt: LanguageModelV4Prompt) {
   const { settings } = run.input.agent.model;
-  const tools = [...run.tools.values()].map(
-    ({ description }): LanguageModelV4FunctionTool => ({
-      type: "function",
-      name: description.name,
-      description: description.description,
-      inputSchema: description.parameters,
-    }),
-  );
+  const tools = [...run.tools.values()].map(({ description }): LanguageModelV4FunctionTool => ({
+    type: "function",
+    name: description.name,
+    description: description.description,
+    inputSchema: description.parameters,
+  }));
   return {
     prompt,
     ...(tools.length > 0 ? { tools } : {}),

@@ -10,7 +10,7 @@ import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { EngineEffects } from "./effects.ts";
 import { ModelStalled, ModelStreamCut, type ModelProvider } from "./model-provider.ts";
-import { orAborted, pause } from "./pause.ts";
+import { orAborted, pause, SETTLED } from "./pause.ts";
 import type { StepWriter } from "./step-writer.ts";
 
 /** A name longer than any tool's: what a model makes up beyond it is noise. */
@@ -40,7 +40,13 @@ export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
   const { model, signal, effects } = request;
   if (signal.aborted) return { kind: "stopped" };
   const upstream = new AbortController();
-  const turn: Turn = { reader: null, lastPartAt: effects.now(), parts: 0, settled: new AbortController() };
+  const turn: Turn = {
+    reader: null,
+    lastPartAt: effects.now(),
+    parts: 0,
+    settled: new AbortController(),
+    isRead: false,
+  };
   const stop = (reason: unknown) => {
     upstream.abort(reason);
     // Ends a pending read at once, also of a stream that does not honour the signal.
@@ -52,12 +58,18 @@ export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
   try {
     const read = await readTurn(request, turn, upstream.signal);
     if (signal.aborted) return { kind: "stopped" };
-    if (read.kind === "complete") return read;
-    return { kind: "failed", failure: model.classifyFailure(upstream.signal.aborted ? upstream.signal.reason : read.error) };
+    if (read.kind === "complete") {
+      turn.isRead = true;
+      return read;
+    }
+    return {
+      kind: "failed",
+      failure: model.classifyFailure(upstream.signal.aborted ? upstream.signal.reason : read.error),
+    };
   } finally {
     signal.removeEventListener("abort", onAbort);
-    turn.settled.abort();
-    stop(undefined);
+    turn.settled.abort(SETTLED);
+    if (!turn.isRead) stop(SETTLED);
     await watching;
   }
 }
@@ -67,6 +79,8 @@ interface Turn {
   lastPartAt: number;
   parts: number;
   settled: AbortController;
+  /** Read to its end: nothing is left to hang up. */
+  isRead: boolean;
 }
 
 /** One timer for the whole turn: a part only leaves its time behind. */

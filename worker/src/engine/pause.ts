@@ -1,5 +1,8 @@
 import type { EngineEffects } from "./effects.ts";
 
+/** Given as a reason to signals that only end a wait: without one, each abort makes an exception with its stack. */
+export const SETTLED = "settled";
+
 /** Waits, or returns early when the signal aborts; never rejects. */
 export async function pause(effects: EngineEffects, ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted || ms <= 0) return;

@@ -2,7 +2,11 @@
  * The conversation so far as model messages, cut into turns that a budget can drop whole: a call is never parted from
  * its result.
  */
-import type { LanguageModelV4Message, LanguageModelV4ToolCallPart, LanguageModelV4ToolResultPart } from "@ai-sdk/provider";
+import type {
+  LanguageModelV4Message,
+  LanguageModelV4ToolCallPart,
+  LanguageModelV4ToolResultPart,
+} from "@ai-sdk/provider";
 import type { ConversationState, MessageState, ToolCallState } from "@agent-engine/protocol/state.ts";
 import { MISSING_RESULT } from "./tool-outcome.ts";
 
@@ -115,25 +119,21 @@ export interface AnsweredCall {
 /** What the assistant said and asked for in one step, and the answers it got. */
 export function assistantMessages(text: string, calls: readonly AnsweredCall[]): LanguageModelV4Message[] {
   if (text === "" && calls.length === 0) return [];
-  const asked = calls.map(
-    (call): LanguageModelV4ToolCallPart => ({
-      type: "tool-call",
-      toolCallId: call.toolCallId,
-      toolName: callableName(call.name),
-      input: call.arguments,
-    }),
-  );
+  const asked = calls.map((call): LanguageModelV4ToolCallPart => ({
+    type: "tool-call",
+    toolCallId: call.toolCallId,
+    toolName: callableName(call.name),
+    input: call.arguments,
+  }));
   const content = text === "" ? asked : [{ type: "text" as const, text }, ...asked];
   const messages: LanguageModelV4Message[] = [{ role: "assistant", content }];
   if (calls.length > 0) {
-    const answered = calls.map(
-      (call): LanguageModelV4ToolResultPart => ({
-        type: "tool-result",
-        toolCallId: call.toolCallId,
-        toolName: callableName(call.name),
-        output: { type: "text", value: call.result },
-      }),
-    );
+    const answered = calls.map((call): LanguageModelV4ToolResultPart => ({
+      type: "tool-result",
+      toolCallId: call.toolCallId,
+      toolName: callableName(call.name),
+      output: { type: "text", value: call.result },
+    }));
     messages.push({ role: "tool", content: answered });
   }
   return messages;

@@ -12,7 +12,11 @@ const step = (index: number): ConversationEvent => ({ type: "STEP_STARTED", step
 const says = (messageId: string, text: string, incomplete = false): ConversationEvent[] => [
   { type: "TEXT_MESSAGE_START", messageId, role: "assistant" },
   { type: "TEXT_MESSAGE_CONTENT", messageId, delta: text },
-  { type: "TEXT_MESSAGE_END", messageId, ...(incomplete ? { metadata: { [METADATA_KEY]: { incomplete: true } } } : {}) },
+  {
+    type: "TEXT_MESSAGE_END",
+    messageId,
+    ...(incomplete ? { metadata: { [METADATA_KEY]: { incomplete: true } } } : {}),
+  },
 ];
 const calls = (toolCallId: string, args: string, result?: string, name = "look"): ConversationEvent[] => [
   { type: "TOOL_CALL_START", toolCallId, toolCallName: name },
@@ -20,9 +24,18 @@ const calls = (toolCallId: string, args: string, result?: string, name = "look")
   { type: "TOOL_CALL_END", toolCallId },
   ...(result === undefined
     ? []
-    : [{ type: "TOOL_CALL_RESULT" as const, messageId: `r-${toolCallId}`, toolCallId, content: result, role: "tool" as const }]),
+    : [
+        {
+          type: "TOOL_CALL_RESULT" as const,
+          messageId: `r-${toolCallId}`,
+          toolCallId,
+          content: result,
+          role: "tool" as const,
+        },
+      ]),
 ];
-const messages = (entries: Entry[], runId: string) => conversationTurns(fold(entries), runId).flatMap((turn) => turn.messages);
+const messages = (entries: Entry[], runId: string) =>
+  conversationTurns(fold(entries), runId).flatMap((turn) => turn.messages);
 const user = (text: string) => ({ role: "user", content: [{ type: "text", text }] });
 const assistant = (...content: unknown[]) => ({ role: "assistant", content });
 const text = (value: string) => ({ type: "text", text: value });
@@ -60,7 +73,14 @@ describe("the conversation as a model reads it", () => {
   });
 
   it("keeps what was said before a cancel, and gives calls without a result a synthetic one", () => {
-    const entries = of("run_1", ...userMessage("m1", "Go"), started("run_1"), step(0), ...says("m2", "I was about", true), ...calls("c1", '{"broken'));
+    const entries = of(
+      "run_1",
+      ...userMessage("m1", "Go"),
+      started("run_1"),
+      step(0),
+      ...says("m2", "I was about", true),
+      ...calls("c1", '{"broken'),
+    );
     expect(messages(entries, "run_1")).toMatchObject([
       user("Go"),
       assistant(text("I was about"), { type: "tool-call", input: {} }),
@@ -74,7 +94,11 @@ describe("the conversation as a model reads it", () => {
       { type: "TEXT_MESSAGE_CONTENT", messageId: "m2", delta: "I take over." },
       { type: "TEXT_MESSAGE_END", messageId: "m2" },
     ];
-    const entries = [...of("run_1", ...userMessage("m1", "Hi")), ...of(null, ...operator), ...of("run_2", ...userMessage("m3", "And?"))];
+    const entries = [
+      ...of("run_1", ...userMessage("m1", "Hi")),
+      ...of(null, ...operator),
+      ...of("run_2", ...userMessage("m3", "And?")),
+    ];
     expect(messages(entries, "run_2").slice(-2)).toEqual([
       assistant(text("[Mia, a person from the team, wrote:] I take over.")),
       user("And?"),
@@ -94,13 +118,22 @@ describe("the conversation as a model reads it", () => {
   });
 
   it("makes names that a model invented acceptable to every vendor", () => {
-    const entries = of("run_1", ...userMessage("m1", "Go"), started("run_1"), step(0), ...calls("c1", "{}", "x", "no such.tool"));
+    const entries = of(
+      "run_1",
+      ...userMessage("m1", "Go"),
+      started("run_1"),
+      step(0),
+      ...calls("c1", "{}", "x", "no such.tool"),
+    );
     expect(messages(entries, "run_1")[1]).toMatchObject({ content: [{ toolName: "no_such_tool" }] });
   });
 });
 
 describe("the prompt's budget", () => {
-  const turn = (name: string): Turn => ({ runId: name, messages: [user(`${name} `.repeat(50)), assistant(text("ok"))] as LanguageModelV4Message[] });
+  const turn = (name: string): Turn => ({
+    runId: name,
+    messages: [user(`${name} `.repeat(50)), assistant(text("ok"))] as LanguageModelV4Message[],
+  });
   const toolMessage = (value: string): LanguageModelV4Message => ({
     role: "tool",
     content: [{ type: "tool-result", toolCallId: "c", toolName: "t", output: { type: "text", value } }],
@@ -127,12 +160,18 @@ describe("the prompt's budget", () => {
 
   it("begins with a visitor's message", () => {
     const alone: Turn = { runId: null, messages: [assistant(text("Hello")) as LanguageModelV4Message] };
-    expect(buildPrompt("sys", [alone, turn("aaaa")], []).map((message) => message.role)).toEqual(["system", "user", "assistant"]);
+    expect(buildPrompt("sys", [alone, turn("aaaa")], []).map((message) => message.role)).toEqual([
+      "system",
+      "user",
+      "assistant",
+    ]);
   });
 
   it("opens with the agent's instructions and how to cite", () => {
     const agent = agentConfig.parse({ instructions: "Be brief." });
-    expect(systemPrompt(agent, "Ada", "knowledge_search")).toMatch(/^Be brief\.\n\nYour name is Ada\.\n\n.*knowledge_search.*\[1\]/);
+    expect(systemPrompt(agent, "Ada", "knowledge_search")).toMatch(
+      /^Be brief\.\n\nYour name is Ada\.\n\n.*knowledge_search.*\[1\]/,
+    );
     expect(systemPrompt(agent, "Ada", null)).not.toContain("[1]");
   });
 });

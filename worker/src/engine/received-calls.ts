@@ -66,7 +66,10 @@ function checkCall(run: EngineRun, requested: RequestedCall, callIndex: number):
   const tool = run.tools.get(requested.name);
   if (!tool) {
     const known = [...run.tools.keys()].join(", ");
-    return { error: known === "" ? "There are no tools." : `There is no such tool. The tools are: ${known}.`, arguments: null };
+    return {
+      error: known === "" ? "There are no tools." : `There is no such tool. The tools are: ${known}.`,
+      arguments: null,
+    };
   }
   let value: unknown;
   try {

@@ -6,7 +6,12 @@ import { eventTypes, play, RUN, verifyRun, type FakeTool, type Played } from "./
 import { invocationKey } from "./received-calls.ts";
 
 /** Goes on from where a run stopped, with what a worker would have stored of its step. */
-async function resume(before: Played, tool: FakeTool, changes: Partial<ToolInvocation>, says = "Then."): Promise<Played> {
+async function resume(
+  before: Played,
+  tool: FakeTool,
+  changes: Partial<ToolInvocation>,
+  says = "Then.",
+): Promise<Played> {
   const [recorded] = before.steps;
   if (!recorded) throw new Error("no step was recorded");
   const stored = before.begun.at(-1);
@@ -99,12 +104,15 @@ describe("a step taken over from another worker", () => {
     expect(run.result).toMatchObject({ kind: "finished" });
   });
 
-  it.each(["read", "idempotent"] as const)("makes a begun call again with its key when its effect is %s", async (effect) => {
-    const before = await play({ scripts, tools: [{ name: "t", effect, policy: "approve" }] });
-    const run = await resume(before, { name: "t", effect, policy: "approve" }, { ...begun, effect });
-    expect(run.ledger).toMatchObject([{ key: invocationKey(RUN, 0, 0) }]);
-    expect(run.result).toMatchObject({ kind: "finished" });
-  });
+  it.each(["read", "idempotent"] as const)(
+    "makes a begun call again with its key when its effect is %s",
+    async (effect) => {
+      const before = await play({ scripts, tools: [{ name: "t", effect, policy: "approve" }] });
+      const run = await resume(before, { name: "t", effect, policy: "approve" }, { ...begun, effect });
+      expect(run.ledger).toMatchObject([{ key: invocationKey(RUN, 0, 0) }]);
+      expect(run.result).toMatchObject({ kind: "finished" });
+    },
+  );
 
   it.each<[string, CallDecision | null]>([
     ["nobody decided", null],
@@ -115,7 +123,10 @@ describe("a step taken over from another worker", () => {
     const run = await resume(before, { name: "t", effect: "write", policy: "approve" }, { ...begun, decision });
     expect(run.ledger).toEqual([]);
     expect(run.outcomes).toMatchObject([{ outcome: { status: "outcome_unknown", failure: { code: "interrupted" } } }]);
-    expect(run.result).toMatchObject({ kind: "interrupt", interrupts: [{ metadata: { outcome: "unknown", attempts: 1 } }] });
+    expect(run.result).toMatchObject({
+      kind: "interrupt",
+      interrupts: [{ metadata: { outcome: "unknown", attempts: 1 } }],
+    });
     await verifyRun(run);
   });
 

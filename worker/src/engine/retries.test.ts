@@ -144,17 +144,20 @@ describe("a tool that fails", () => {
   };
   const scripts = [[{ call: "t", arguments: { n: 1 } }], [{ say: "Thanks." }]];
 
-  it.each(["read", "idempotent"] as const)("is called again with the same key when its effect is %s", async (effect) => {
-    const call = failing(2, { kind: "unknown_outcome", code: "timeout" });
-    const run = await play({ scripts, tools: [{ name: "t", effect, call }] });
-    expect(run.ledger).toHaveLength(3);
-    expect(new Set(run.ledger.map((entry) => entry.key)).size).toBe(1);
-    expect(run.begun.map((invocation) => invocation.attempts)).toEqual([0, 1, 2]);
-    expect(run.outcomes).toMatchObject([{ outcome: { status: "succeeded", content: "ok" } }]);
-    expect(retrying(run.events).map((value) => value.reason)).toEqual(["timeout", "timeout"]);
-    expect(run.state.runs[Object.keys(run.state.runs)[0] ?? ""]).toMatchObject({ retry: null });
-    await verifyRun(run);
-  });
+  it.each(["read", "idempotent"] as const)(
+    "is called again with the same key when its effect is %s",
+    async (effect) => {
+      const call = failing(2, { kind: "unknown_outcome", code: "timeout" });
+      const run = await play({ scripts, tools: [{ name: "t", effect, call }] });
+      expect(run.ledger).toHaveLength(3);
+      expect(new Set(run.ledger.map((entry) => entry.key)).size).toBe(1);
+      expect(run.begun.map((invocation) => invocation.attempts)).toEqual([0, 1, 2]);
+      expect(run.outcomes).toMatchObject([{ outcome: { status: "succeeded", content: "ok" } }]);
+      expect(retrying(run.events).map((value) => value.reason)).toEqual(["timeout", "timeout"]);
+      expect(run.state.runs[Object.keys(run.state.runs)[0] ?? ""]).toMatchObject({ retry: null });
+      await verifyRun(run);
+    },
+  );
 
   it("is never called twice on our own when it writes and nobody knows what it did", async () => {
     const call = failing(9, { kind: "unknown_outcome", code: "timeout", detail: "no answer", requestId: "r1" });
@@ -187,7 +190,10 @@ describe("a tool that fails", () => {
     const run = await play({ scripts, tools: [{ name: "t", effect: "write", call }] });
     expect(run.ledger).toHaveLength(2);
     expect(run.result).toMatchObject({ kind: "finished" });
-    const busy = await play({ scripts, tools: [{ name: "t", effect: "write", call: failing(1, { code: "rate_limited" }) }] });
+    const busy = await play({
+      scripts,
+      tools: [{ name: "t", effect: "write", call: failing(1, { code: "rate_limited" }) }],
+    });
     expect(busy.ledger).toHaveLength(1);
     expect(busy.result).toMatchObject({ kind: "interrupt", interrupts: [{ metadata: { outcome: "not_done" } }] });
     expect(busy.outcomes).toEqual([]);
@@ -212,7 +218,10 @@ describe("a tool that fails", () => {
   it("leaves it to a person when a read never succeeds", async () => {
     const run = await play({ scripts, tools: [{ name: "t", call: failing(9, { code: "unavailable" }) }] });
     expect(run.ledger).toHaveLength(4);
-    expect(run.result).toMatchObject({ kind: "interrupt", interrupts: [{ metadata: { code: "unavailable", attempts: 4 } }] });
+    expect(run.result).toMatchObject({
+      kind: "interrupt",
+      interrupts: [{ metadata: { code: "unavailable", attempts: 4 } }],
+    });
   });
 
   it("holds later changes back when an earlier one is uncertain; reads go on", async () => {

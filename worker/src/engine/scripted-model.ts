@@ -22,7 +22,14 @@ export class ScriptedFailure extends Error {
   readonly failure: Failure;
   constructor(failure: Partial<Failure>) {
     super("scripted");
-    this.failure = { kind: "transient", code: "unavailable", detail: "boom", requestId: null, retryAfterMs: null, ...failure };
+    this.failure = {
+      kind: "transient",
+      code: "unavailable",
+      detail: "boom",
+      requestId: null,
+      retryAfterMs: null,
+      ...failure,
+    };
   }
 }
 

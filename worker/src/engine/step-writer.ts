@@ -204,7 +204,8 @@ export class StepWriter {
     };
     const options =
       answer === undefined ? {} : { answer: { content: answer, newMessageId: () => this.#effects.newId("msg") } };
-    for (const event of closeBrackets(open, options)) this.#effects.emit(event, isReasoning(event.type) ? "staff" : "all");
+    for (const event of closeBrackets(open, options))
+      this.#effects.emit(event, isReasoning(event.type) ? "staff" : "all");
     if (this.#messageId !== null) this.#settleText();
     this.#isOpen = false;
     this.#reasoningId = null;

@@ -8,7 +8,9 @@ import { APPROVAL_NEEDED, OUTCOME_UNKNOWN, TOOL_WAITS } from "./human-messages.t
 
 /** Binds an approval to exactly what was asked: SHA-256 of the tool's name and its arguments with their keys sorted. */
 export function callHash(toolName: string, args: Record<string, unknown>): string {
-  return createHash("sha256").update(`${toolName}\n${sortedJson(args)}`).digest("hex");
+  return createHash("sha256")
+    .update(`${toolName}\n${sortedJson(args)}`)
+    .digest("hex");
 }
 
 function sortedJson(value: unknown): string {

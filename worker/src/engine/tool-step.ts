@@ -85,7 +85,9 @@ async function settleAll(
 /** A blocked call that only asks a person may still ask: both questions are then answered in one go. */
 function needsApproval(run: EngineRun, invocation: ToolInvocation): boolean {
   return (
-    run.tools.get(invocation.toolName)?.policy === "approve" && invocation.decision === null && invocation.attempts === 0
+    run.tools.get(invocation.toolName)?.policy === "approve" &&
+    invocation.decision === null &&
+    invocation.attempts === 0
   );
 }
 

@@ -9,14 +9,18 @@ export function addUsage(usage: readonly TokenUsage[], turn: TokenUsage): TokenU
   if (!before) return [...usage, turn];
   const sum: TokenUsage = { ...before };
   for (const count of COUNTS) {
-    if (before[count] !== undefined || turn[count] !== undefined) sum[count] = (before[count] ?? 0) + (turn[count] ?? 0);
+    if (before[count] !== undefined || turn[count] !== undefined)
+      sum[count] = (before[count] ?? 0) + (turn[count] ?? 0);
   }
   return usage.with(index, sum);
 }
 
 /** Input and output tokens together, as limits count them. */
 export function tokensOf(usage: readonly TokenUsage[]): number {
-  return usage.reduce((sum, entry) => sum + (entry.totalTokens ?? (entry.inputTokens ?? 0) + (entry.outputTokens ?? 0)), 0);
+  return usage.reduce(
+    (sum, entry) => sum + (entry.totalTokens ?? (entry.inputTokens ?? 0) + (entry.outputTokens ?? 0)),
+    0,
+  );
 }
 
 /** What is left of a run's usage after these turns: the usage of the turn that is not among them. */

@@ -20,8 +20,9 @@ export class VirtualClock {
     });
 
   /** Calls back at a time from now, in the same order of time as sleeps. */
-  after(ms: number, callback: () => void): void {
-    void this.sleep(ms, new AbortController().signal).then(callback);
+  async after(ms: number, callback: () => void): Promise<void> {
+    await this.sleep(ms, new AbortController().signal);
+    callback();
   }
 
   /** Lets the promise run to its end, moving time on whenever everything waits for it. */

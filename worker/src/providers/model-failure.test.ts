@@ -5,8 +5,21 @@ import { ModelStalled, ModelStreamCut } from "../engine/model-provider.ts";
 import { classifyModelFailure, ModelNotConfigured } from "./model-failure.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
-const api = (statusCode: number | undefined, body = "", responseHeaders: Record<string, string> = {}, cause?: unknown) =>
-  new APICallError({ message: "m", url: "u", requestBodyValues: {}, statusCode, responseBody: body, responseHeaders, cause });
+const api = (
+  statusCode: number | undefined,
+  body = "",
+  responseHeaders: Record<string, string> = {},
+  cause?: unknown,
+) =>
+  new APICallError({
+    message: "m",
+    url: "u",
+    requestBodyValues: {},
+    statusCode,
+    responseBody: body,
+    responseHeaders,
+    cause,
+  });
 const coded = (code: string, extra: object = {}) => Object.assign(new Error("low level"), { code, ...extra });
 
 const table: [string, unknown, string, string][] = [
@@ -21,7 +34,12 @@ const table: [string, unknown, string, string][] = [
   ["409", api(409), "transient", "unavailable"],
   ["400", api(400), "permanent", "invalid_request"],
   ["400, too long", api(400, '{"error":{"code":"context_length_exceeded"}}'), "permanent", "context_too_long"],
-  ["400, too long (Anthropic)", api(400, "prompt is too long: 208310 tokens > 200000"), "permanent", "context_too_long"],
+  [
+    "400, too long (Anthropic)",
+    api(400, "prompt is too long: 208310 tokens > 200000"),
+    "permanent",
+    "context_too_long",
+  ],
   ["400, filtered", api(400, '{"error":{"code":"content_filter"}}'), "permanent", "content_filtered"],
   ["400, no credit", api(400, "Your credit balance is too low to access the API"), "needs_person", "quota_exhausted"],
   ["401", api(401), "permanent", "not_authorized"],
@@ -35,8 +53,18 @@ const table: [string, unknown, string, string][] = [
   ["an answer that is no stream", api(200), "transient", "garbage"],
   ["a chunk that is no JSON", new JSONParseError({ text: "{", cause: null }), "transient", "garbage"],
   ["a chunk without its name", new InvalidResponseDataError({ data: {} }), "transient", "garbage"],
-  ["an overload inside the stream", createProviderStreamError({ message: "m", statusCode: 529, data: {} }), "transient", "unavailable"],
-  ["a stream error with status 400", createProviderStreamError({ message: "m", statusCode: 400, data: {} }), "permanent", "invalid_request"],
+  [
+    "an overload inside the stream",
+    createProviderStreamError({ message: "m", statusCode: 529, data: {} }),
+    "transient",
+    "unavailable",
+  ],
+  [
+    "a stream error with status 400",
+    createProviderStreamError({ message: "m", statusCode: 400, data: {} }),
+    "permanent",
+    "invalid_request",
+  ],
   ["a bare error object in the stream", { message: "no", code: 503 }, "transient", "unavailable"],
   ["a bare error text in the stream", "maximum context length is 8192 tokens", "permanent", "context_too_long"],
   ["silence", new ModelStalled(20_000), "transient", "stalled"],
@@ -55,8 +83,14 @@ describe("what a model's failure means", () => {
 
   it("carries the vendor's request id and how long it asks us to wait", () => {
     const of = (headers: Record<string, string>) => classifyModelFailure(api(429, "", headers), NOW);
-    expect(of({ "x-request-id": "req_1", "retry-after": "7" })).toMatchObject({ requestId: "req_1", retryAfterMs: 7_000 });
-    expect(of({ "request-id": "req_2", "retry-after-ms": "1250" })).toMatchObject({ requestId: "req_2", retryAfterMs: 1_250 });
+    expect(of({ "x-request-id": "req_1", "retry-after": "7" })).toMatchObject({
+      requestId: "req_1",
+      retryAfterMs: 7_000,
+    });
+    expect(of({ "request-id": "req_2", "retry-after-ms": "1250" })).toMatchObject({
+      requestId: "req_2",
+      retryAfterMs: 1_250,
+    });
     expect(of({ "retry-after": new Date(NOW + 5_000).toUTCString() })).toMatchObject({ retryAfterMs: 5_000 });
     expect(of({ "retry-after": "soon" })).toMatchObject({ requestId: null, retryAfterMs: null });
   });

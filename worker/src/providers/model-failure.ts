@@ -26,7 +26,10 @@ const byStatus: Record<number, Verdict> = {
 /** What vendors write into codes, types and messages; the first that matches wins over the status. */
 const byWords: readonly (readonly [RegExp, Verdict])[] = [
   [/insufficient_quota|billing_(error|hard_limit)|credit balance is too low/i, ["needs_person", "quota_exhausted"]],
-  [/context_length_exceeded|context window|maximum context length|prompt is too long/i, ["permanent", "context_too_long"]],
+  [
+    /context_length_exceeded|context window|maximum context length|prompt is too long/i,
+    ["permanent", "context_too_long"],
+  ],
   [/content_filter|content_policy|content management policy/i, ["permanent", "content_filtered"]],
 ];
 

@@ -35,7 +35,12 @@ afterAll(async () => {
 
 function model(choice: Partial<ModelChoice>, keys: Partial<Config["models"]> = {}): ModelProvider {
   const complete: ModelChoice = { provider: "auto", name: null, settings: {}, ...choice };
-  return resolveModel(complete, { models: { ...noKeys, ...keys }, egress, vendorFetch: vendor.fetch, extractivePace: { wordMs: 0 } });
+  return resolveModel(complete, {
+    models: { ...noKeys, ...keys },
+    egress,
+    vendorFetch: vendor.fetch,
+    extractivePace: { wordMs: 0 },
+  });
 }
 
 async function read(provider: ModelProvider, options: { abortSignal?: AbortSignal } = {}) {
@@ -80,7 +85,10 @@ describe("which model a run gets", () => {
 
 describe.each<[string, () => ModelProvider]>([
   ["openai", () => model({}, { openaiBaseUrl: server.url })],
-  ["openai-compatible", () => model({ provider: "openai-compatible", name: "local", settings: { baseUrl: server.url } })],
+  [
+    "openai-compatible",
+    () => model({ provider: "openai-compatible", name: "local", settings: { baseUrl: server.url } }),
+  ],
 ])("%s over HTTP", (_, open) => {
   it("streams text and counts tokens", async () => {
     const { text, finish } = await read(open());
@@ -140,7 +148,11 @@ describe.each<[string, () => ModelProvider]>([
 
 describe("a tenant's own address", () => {
   it("is refused when it is private", async () => {
-    const choice: ModelChoice = { provider: "openai-compatible", name: "m", settings: { baseUrl: "http://169.254.169.254/v1" } };
+    const choice: ModelChoice = {
+      provider: "openai-compatible",
+      name: "m",
+      settings: { baseUrl: "http://169.254.169.254/v1" },
+    };
     const provider = resolveModel(choice, { models: noKeys, egress, vendorFetch: vendor.fetch });
     expect(await failureOf(provider)).toMatchObject({ kind: "permanent", code: "address_refused" });
   });

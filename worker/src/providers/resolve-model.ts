@@ -7,6 +7,7 @@ import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
 import type { ModelProvider } from "../engine/model-provider.ts";
 import type { Egress } from "../toolkits/egress.ts";
 import { aiSdkProvider } from "./ai-sdk-provider.ts";
+import { coalescingFetch } from "./coalesce-chunks.ts";
 import { extractiveModel, type ExtractivePace } from "./extractive/model.ts";
 import { classifyModelFailure, ModelNotConfigured } from "./model-failure.ts";
 
@@ -42,7 +43,7 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       const apiKey = secrets.openaiApiKey ?? models.openaiApiKey;
       const baseURL = models.openaiBaseUrl ?? "https://api.openai.com/v1";
       if (apiKey === null && models.openaiBaseUrl === null) return notConfigured(name, "OPENAI_API_KEY is not set.");
-      const openai = createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch: vendorFetch });
+      const openai = createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch: coalescingFetch(vendorFetch) });
       return aiSdkProvider(name, openai.chat(choice.name ?? models.openaiModel), stall);
     }
     case "anthropic": {
@@ -55,11 +56,10 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       const { baseUrl } = choice.settings;
       if (!baseUrl) return notConfigured(name, "The agent's model has no base URL.");
       if (choice.name === null) return notConfigured(name, "The agent's model has no name.");
-      const { fetch } = sources.egress;
       const compatible = createOpenAICompatible({
         name: "openaiCompatible",
         baseURL: baseUrl,
-        fetch,
+        fetch: coalescingFetch(sources.egress.fetch),
         includeUsage: true,
         ...(secrets.apiKey === undefined ? {} : { apiKey: secrets.apiKey }),
       });

@@ -5,7 +5,12 @@ import { Agent, fetch as undiciFetch } from "undici";
  * (a new one costs two round trips), and no timeouts of its own: the engine watches each stream.
  */
 export function createVendorFetch(): { fetch: typeof globalThis.fetch; close(): Promise<void> } {
-  const dispatcher = new Agent({ keepAliveTimeout: 30_000, headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 10_000 } });
+  const dispatcher = new Agent({
+    keepAliveTimeout: 30_000,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: { timeout: 10_000 },
+  });
   const request = undiciFetch as unknown as (
     input: string | URL | Request,
     init: RequestInit & { dispatcher: Agent },

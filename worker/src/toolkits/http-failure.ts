@@ -55,5 +55,9 @@ export function classifyHttpFailure(error: unknown, nowMs: number): Failure {
   if (error instanceof Error && (error.name === "TimeoutError" || error.name === "AbortError")) {
     return plain("unknown_outcome", "timeout", "The tool did not answer in time.");
   }
-  return plain("unknown_outcome", "unknown", error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+  return plain(
+    "unknown_outcome",
+    "unknown",
+    error instanceof Error ? `${error.name}: ${error.message}` : String(error),
+  );
 }

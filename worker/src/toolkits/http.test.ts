@@ -26,10 +26,23 @@ const operations = [
   { name: "put", description: "Sets", method: "PUT", path: "/orders/{id}", parameters: object("id", "note") },
   { name: "send", description: "Sends", method: "POST", path: "/mail", parameters: object("to") },
 ];
-const context = { tenantId: "tenant_1", agentId: "agent_1", conversationId: "conv_1", runId: "run_1", visitorId: null, correlationId: "c" };
+const context = {
+  tenantId: "tenant_1",
+  agentId: "agent_1",
+  conversationId: "conv_1",
+  runId: "run_1",
+  visitorId: null,
+  correlationId: "c",
+};
 
 function toolkit(changes: Record<string, unknown> = {}) {
-  const parsed = parseHttpSettings({ name: "shop", baseUrl: `${server.url}/api/`, operations, timeoutMs: 300, ...changes });
+  const parsed = parseHttpSettings({
+    name: "shop",
+    baseUrl: `${server.url}/api/`,
+    operations,
+    timeoutMs: 300,
+    ...changes,
+  });
   if (!parsed.settings) throw new Error(parsed.problems.join("; "));
   return httpToolkit(parsed.settings, egress);
 }
@@ -86,7 +99,13 @@ describe("an HTTP toolkit", () => {
     await toolkit({ headers: { authorization: "Bearer t" } }).execute("shop_put", request({ id: "7", note: "n" }));
     await toolkit({ idempotencyHeader: "X-Key" }).execute("shop_send", request({ to: "a@b" }));
     expect(server.ledger).toMatchObject([
-      { method: "PUT", path: "/api/orders/7", key: "key-1", body: { note: "n" }, headers: { authorization: "Bearer t" } },
+      {
+        method: "PUT",
+        path: "/api/orders/7",
+        key: "key-1",
+        body: { note: "n" },
+        headers: { authorization: "Bearer t" },
+      },
       { method: "POST", path: "/api/mail", key: null, body: { to: "a@b" }, headers: { "x-key": "key-1" } },
     ]);
   });
@@ -115,7 +134,11 @@ describe("what an HTTP tool's failure means", () => {
     ["500", { kind: "error", when: "after" }, { kind: "unknown_outcome", code: "server_error" }],
     ["504", { kind: "error", when: "after", status: 504 }, { kind: "unknown_outcome", code: "server_error" }],
     ["503", { kind: "error", when: "before", status: 503 }, { kind: "transient", code: "unavailable" }],
-    ["429", { kind: "rateLimited", retryAfterSeconds: 3 }, { kind: "transient", code: "rate_limited", retryAfterMs: 3_000 }],
+    [
+      "429",
+      { kind: "rateLimited", retryAfterSeconds: 3 },
+      { kind: "transient", code: "rate_limited", retryAfterMs: 3_000 },
+    ],
   ])("%s", async (_, fault, expected) => {
     expect(await failureOf("shop_send", fault)).toMatchObject(expected);
   });
@@ -127,7 +150,9 @@ describe("what an HTTP tool's failure means", () => {
   });
 
   it("a redirect is not followed", async () => {
-    expect(await failureOf("shop_find", { kind: "error", when: "before", status: 302 })).toMatchObject({ answer: { isError: true } });
+    expect(await failureOf("shop_find", { kind: "error", when: "before", status: 302 })).toMatchObject({
+      answer: { isError: true },
+    });
   });
 
   it("a refused connection: nothing was sent", async () => {

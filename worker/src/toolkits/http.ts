@@ -7,7 +7,9 @@ import { classifyHttpFailure, HttpUnsettled, isUnsettled } from "./http-failure.
 import { BadPathArgument, httpRequest, type HttpRequest } from "./http-request.ts";
 
 export function httpToolkit(settings: HttpSettings, egress: Egress, now: () => number = Date.now): Toolkit {
-  const operations = new Map(settings.operations.map((operation) => [toolName(settings.name, operation.name), operation]));
+  const operations = new Map(
+    settings.operations.map((operation) => [toolName(settings.name, operation.name), operation]),
+  );
   const descriptions = [...operations].map(([name, operation]) => describe(name, operation));
   return {
     name: settings.name,
@@ -55,7 +57,10 @@ async function execute(
   const { status } = response;
   if (isUnsettled(status)) throw new HttpUnsettled(status, Object.fromEntries(response.headers), text);
   if (status >= 300 && status < 400) {
-    return { content: { status, error: "The service answered with a redirect, which is not followed." }, isError: true };
+    return {
+      content: { status, error: "The service answered with a redirect, which is not followed." },
+      isError: true,
+    };
   }
   const content = contentOf(text, response.headers.get("content-type"));
   if (status >= 400) return { content: { status, error: content }, isError: true };

@@ -36,7 +36,13 @@ export function knowledgeToolkit(searchKnowledge: SearchKnowledge, maxResults: n
     async execute(_name, request) {
       const query = String(request.arguments.query).slice(0, MAX_QUERY_LENGTH).toWellFormed();
       const hits = await searchKnowledge({ query, limit: maxResults });
-      const sources = hits.map(({ documentId, title, url, quote, score }) => ({ documentId, title, url, quote, score }));
+      const sources = hits.map(({ documentId, title, url, quote, score }) => ({
+        documentId,
+        title,
+        url,
+        quote,
+        score,
+      }));
       return { content: null, sources };
     },
     classifyFailure: (error): Failure => ({

@@ -6,8 +6,21 @@ import { bindTools } from "./registry.ts";
 
 const egress = createEgress({ allowLoopback: true });
 afterAll(() => egress.close());
-const context = { tenantId: "tenant_1", agentId: "agent_1", conversationId: "conv_1", runId: "run_1", visitorId: null, correlationId: "c" };
-const operation = (name: string, extra: object = {}) => ({ name, description: "d", method: "GET", path: "/", ...extra });
+const context = {
+  tenantId: "tenant_1",
+  agentId: "agent_1",
+  conversationId: "conv_1",
+  runId: "run_1",
+  visitorId: null,
+  correlationId: "c",
+};
+const operation = (name: string, extra: object = {}) => ({
+  name,
+  description: "d",
+  method: "GET",
+  path: "/",
+  ...extra,
+});
 
 async function bind(config: Record<string, unknown>) {
   const searched: unknown[] = [];
@@ -27,7 +40,9 @@ const http = (settings: object, extra: object = {}) => ({
 describe("an agent's tools", () => {
   it("include the search over its documents when it has knowledge", async () => {
     const { tools, searched } = await bind({ knowledge: { enabled: true, maxResults: 3 } });
-    expect(tools).toMatchObject([{ policy: "auto", description: { name: "knowledge_search", effect: "read", givesSources: true } }]);
+    expect(tools).toMatchObject([
+      { policy: "auto", description: { name: "knowledge_search", effect: "read", givesSources: true } },
+    ]);
     const answer = await tools[0]?.call({
       idempotencyKey: "k",
       arguments: { query: "hours" },
@@ -61,10 +76,7 @@ describe("an agent's tools", () => {
           settings: {
             name: "shop",
             baseUrl: "https://shop.example",
-            operations: [
-              operation("good"),
-              operation("broken", { parameters: { type: "object", required: "id" } }),
-            ],
+            operations: [operation("good"), operation("broken", { parameters: { type: "object", required: "id" } })],
           },
         },
         ...http({ operations: [operation("good")] }).toolkits,

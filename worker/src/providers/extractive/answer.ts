@@ -18,10 +18,16 @@ export function answerFrom(question: Question, result: string, persona: Persona)
     return "I am sorry, I could not look that up just now. Please try again in a moment.";
   }
   const [best, ...others] = bestPassages(question, sources);
-  if (!best || best.relevance < RELATED) return notKnown(persona, sources.map((source) => source.title));
+  if (!best || best.relevance < RELATED)
+    return notKnown(
+      persona,
+      sources.map((source) => source.title),
+    );
   const isAnswer = best.relevance >= ANSWERS;
   const second = others.find((other) => other.relevance >= best.relevance * NEARLY && addsTo(best, other));
-  const opening = isAnswer ? "Here is what I found" : "I am not sure this answers your question, but it is the closest I found";
+  const opening = isAnswer
+    ? "Here is what I found"
+    : "I am not sure this answers your question, but it is the closest I found";
   const paragraphs = [`${opening} in “${best.source.title}”: ${quoted(best)}`];
   if (second) paragraphs.push(`${also(best, second)}: ${quoted(second)}`);
   return paragraphs.join("\n\n");

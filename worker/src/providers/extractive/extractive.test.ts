@@ -52,15 +52,22 @@ describe("small talk", () => {
     ["👍", /did not catch a question/],
   ])("%s", (text, expected) => expect(answer(said(text))).toMatch(expected));
 
-  it.each(["Who are you?", "are you a bot", "Are you ChatGPT?", "Are you a language model?", "am I talking to a human?"])(
-    "never pretends to be a language model or a person: %s",
-    (text) => expect(answer(said(text))).toMatch(/not a person and not a language model/),
+  it.each([
+    "Who are you?",
+    "are you a bot",
+    "Are you ChatGPT?",
+    "Are you a language model?",
+    "am I talking to a human?",
+  ])("never pretends to be a language model or a person: %s", (text) =>
+    expect(answer(said(text))).toMatch(/not a person and not a language model/),
   );
 
   it("uses the agent's name and suggestions", () => {
     const next = takeTurn({
       prompt: [said("Hello")],
-      providerOptions: { agentEngine: { agentName: "Nora", suggestions: ["Do you ship abroad?", "When are you open?"] } },
+      providerOptions: {
+        agentEngine: { agentName: "Nora", suggestions: ["Do you ship abroad?", "When are you open?"] },
+      },
     });
     expect(next).toEqual({
       kind: "say",
@@ -79,7 +86,10 @@ describe("the first turn", () => {
 
   it("adds what a follow-up refers to, and only then", () => {
     const before = [said("Do you ship to Canada?"), replied("Yes.")];
-    expect(turn(...before, said("How long does it take?"))).toEqual({ kind: "search", query: "How long does it take? ship canada" });
+    expect(turn(...before, said("How long does it take?"))).toEqual({
+      kind: "search",
+      query: "How long does it take? ship canada",
+    });
     expect(turn(...before, said("And to Norway?"))).toEqual({ kind: "search", query: "And to Norway? ship canada" });
     expect(turn(...before, said("Why?"))).toEqual({ kind: "search", query: "Why? ship canada" });
     expect(turn(...before, said("Which payment methods are accepted?"))).toEqual({
@@ -89,11 +99,16 @@ describe("the first turn", () => {
   });
 
   it("searches again for each new question", () => {
-    expect(turn(said("Shipping?"), ...found(shipping), replied("Yes."), said("Returns?"))).toEqual({ kind: "search", query: "Returns?" });
+    expect(turn(said("Shipping?"), ...found(shipping), replied("Yes."), said("Returns?"))).toEqual({
+      kind: "search",
+      query: "Returns?",
+    });
   });
 
   it("says so when there is nothing to search in", () => {
-    expect(takeTurn({ prompt: [said("Do you ship abroad?")] })).toMatchObject({ text: expect.stringContaining("no documents") });
+    expect(takeTurn({ prompt: [said("Do you ship abroad?")] })).toMatchObject({
+      text: expect.stringContaining("no documents"),
+    });
   });
 });
 
@@ -116,7 +131,9 @@ describe("the answer", () => {
 
   it("is cautious about a passage that covers only part of the question", () => {
     const text = answer(said("Do you ship fireworks to Spain overnight?"), ...found({ ...shipping, score: 0.35 }));
-    expect(text).toMatch(/^I am not sure this answers your question, but it is the closest I found in “Shipping”: “.*” \[1\]$/s);
+    expect(text).toMatch(
+      /^I am not sure this answers your question, but it is the closest I found in “Shipping”: “.*” \[1\]$/s,
+    );
   });
 
   it("says that it does not know rather than quote what does not fit", () => {
@@ -129,11 +146,18 @@ describe("the answer", () => {
   });
 
   it("says that it could not look when the search failed", () => {
-    expect(answer(said("Shipping?"), ...result('{"error":"This call was interrupted"}'))).toMatch(/could not look that up/);
+    expect(answer(said("Shipping?"), ...result('{"error":"This call was interrupted"}'))).toMatch(
+      /could not look that up/,
+    );
   });
 
   it("finds the words of the question before when a follow-up needs them", () => {
-    const text = answer(said("Tell me about express orders"), replied("…"), said("When do they leave?"), ...found(shipping));
+    const text = answer(
+      said("Tell me about express orders"),
+      replied("…"),
+      said("When do they leave?"),
+      ...found(shipping),
+    );
     expect(text).toContain("Express orders placed before noon leave the same day.");
   });
 

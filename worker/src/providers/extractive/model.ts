@@ -19,9 +19,7 @@ const DEFAULT_PACE: ExtractivePace = { wordMs: 12 };
 
 type Turn = { kind: "search"; query: string } | { kind: "say"; text: string };
 
-export function extractiveModel(
-  pace: ExtractivePace = DEFAULT_PACE,
-): Pick<LanguageModelV4, "modelId" | "doStream"> {
+export function extractiveModel(pace: ExtractivePace = DEFAULT_PACE): Pick<LanguageModelV4, "modelId" | "doStream"> {
   return {
     modelId: "extractive",
     doStream: (options) => Promise.resolve({ stream: streamOf(takeTurn(options), pace, options.abortSignal) }),
@@ -60,7 +58,8 @@ function streamOf(
       async pull(controller) {
         const { value: part, done } = parts.next();
         if (done) return controller.close();
-        if (part.type === "text-delta" && pace.wordMs > 0) await delay(pace.wordMs, undefined, signal ? { signal } : {});
+        if (part.type === "text-delta" && pace.wordMs > 0)
+          await delay(pace.wordMs, undefined, signal ? { signal } : {});
         signal?.throwIfAborted();
         controller.enqueue(part);
       },

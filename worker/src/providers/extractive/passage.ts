@@ -53,7 +53,8 @@ function growQuote(question: Question, parts: readonly string[], from: number): 
   let end = from + 1;
   const length = () => parts.slice(start, end).join(" ").length;
   const adds = (sentence: string) =>
-    scoreOf(question, [...parts.slice(start, end), sentence].join(" ")) > scoreOf(question, parts.slice(start, end).join(" "));
+    scoreOf(question, [...parts.slice(start, end), sentence].join(" ")) >
+    scoreOf(question, parts.slice(start, end).join(" "));
   for (;;) {
     const next = parts[end];
     if (next !== undefined && length() + next.length < MAX_QUOTE_LENGTH && (adds(next) || length() < 120)) end++;

@@ -25,8 +25,14 @@ export function questionOf(prompt: LanguageModelV4Prompt): Question {
   const words = contentWords(text);
   const refersBack = CONTINUES.test(text) || REFERS_BACK.test(text);
   const isVague = words.length === 0 || (refersBack && words.length < ENOUGH_WORDS);
-  const before = isVague ? asked.slice(0, -1).reverse().find((earlier) => contentWords(earlier).length > 0) : undefined;
-  const context = before === undefined ? [] : contentWords(withoutGreeting(before)).filter((word) => !words.includes(word));
+  const before = isVague
+    ? asked
+        .slice(0, -1)
+        .reverse()
+        .find((earlier) => contentWords(earlier).length > 0)
+    : undefined;
+  const context =
+    before === undefined ? [] : contentWords(withoutGreeting(before)).filter((word) => !words.includes(word));
   return { text, words, context };
 }
 

@@ -7,15 +7,19 @@ export interface Persona {
   suggestions: readonly string[];
 }
 
-const GREETING = /^(hi+|hello+|hey+|hiya|howdy|yo|greetings|good (morning|afternoon|evening|day))( (there|again|all|everyone))?$/;
+const GREETING =
+  /^(hi+|hello+|hey+|hiya|howdy|yo|greetings|good (morning|afternoon|evening|day))( (there|again|all|everyone))?$/;
 const LEADING_GREETING =
   /^\s*(hi+|hello+|hey+|hiya|howdy|greetings|good (morning|afternoon|evening|day))( (there|again))?\s*[,.!:;–-]+\s*(?=[\p{L}\p{N}])/iu;
-const THANKS = /^(ok(ay)? )?(many thanks|thanks|thank you|thx|cheers|ty)( (so|very) much| a lot| again| for (your|the) help)?$/;
-const GOODBYE = /^(ok(ay)? )?(bye( bye)?|goodbye|good night|see you( later| soon)?|that('s| is) all( thanks| thank you)?)$/;
+const THANKS =
+  /^(ok(ay)? )?(many thanks|thanks|thank you|thx|cheers|ty)( (so|very) much| a lot| again| for (your|the) help)?$/;
+const GOODBYE =
+  /^(ok(ay)? )?(bye( bye)?|goodbye|good night|see you( later| soon)?|that('s| is) all( thanks| thank you)?)$/;
 const FEELING = /^(hi |hello |hey )?how are you( doing)?( today)?$|^how('s| is) it going$|^what('s| is) up$/;
 const IDENTITY =
   /^(who|what) are you$|^are you (a |an )?(real |actual )?(human|person|bot|robot|ai|machine|chatbot|chatgpt|gpt|language model|llm|real)( person| human| assistant)?$|^am i (talking|speaking|chatting) (to|with) (a |an )?(real )?(human|person|bot|robot|ai|machine)$|^what('s| is) your name$|^do you have a name$/;
-const ABILITIES = /^(help|help me|what can you (do|help( me)? with)|how can you help( me)?|what do you know|what can i ask( you)?)$/;
+const ABILITIES =
+  /^(help|help me|what can you (do|help( me)? with)|how can you help( me)?|what do you know|what can i ask( you)?)$/;
 
 /** The answer to small talk, or null when the text asks something. */
 export function smallTalk(text: string, persona: Persona): string | null {
