@@ -18,6 +18,7 @@ import { usageOfSteps } from "@agent-engine/core/runs/spent-usage.ts";
 import { lastToolStep } from "@agent-engine/core/runs/tool-steps.ts";
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import { closeBrackets } from "@agent-engine/protocol/brackets.ts";
+import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { planContinuation, readHistory, type Continuation } from "./continuation.ts";
 import type { BoundTool } from "./engine/bound-tool.ts";
@@ -77,7 +78,7 @@ export async function executeRun(deps: ExecuteDeps, claim: Claim, abort: AbortCo
 
 async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, signal: AbortSignal): Promise<string> {
   const [history, lastStep, spent, agent] = await Promise.all([
-    readHistory(readAllEvents(ctx, { conversationId: claim.conversationId, after: 0 }), claim.runId),
+    readHistory(historyOf(ctx, claim), claim.runId),
     claim.kind === "start" ? null : lastToolStep<ToolOutcome, CallDecision>(ctx, claim.runId),
     claim.kind === "start" ? [] : claim.kind === "resume" ? claim.usage : usageOfSteps(ctx, claim.runId),
     deps.agentOf(claim.tenantId, claim.agentId, claim.agentVersion),
@@ -130,6 +131,13 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
     });
   }
   return writeEnd(ctx, claim, runLog, progress, result);
+}
+
+/** The log as it was when the run was claimed; most of it came with the claim. */
+async function* historyOf(ctx: Ctx, { conversationId, history, lastSeq }: Claim): AsyncGenerator<StoredEnvelope[]> {
+  yield history;
+  const after = history.at(-1)?.seq ?? 0;
+  if (after < lastSeq) yield* readAllEvents(ctx, { conversationId, after, upTo: lastSeq });
 }
 
 /** What the assistant said before this worker took over, and still stands. */

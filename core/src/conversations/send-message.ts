@@ -1,6 +1,5 @@
 import type { Submission } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
-import { transact } from "../db/transaction.ts";
 import { parseId } from "../ids.ts";
 import { submitRun } from "../runs/submit-run.ts";
 
@@ -14,5 +13,5 @@ export interface SendMessage {
 /** Takes a visitor's message and starts the run that answers it, in one transaction. */
 export async function sendMessage(ctx: Ctx, input: SendMessage): Promise<Submission> {
   const conversationId = parseId("conv", input.conversationId, "conversation");
-  return transact(ctx, (tx) => submitRun(ctx, tx, { ...input, conversationId }));
+  return submitRun(ctx, { ...input, conversationId });
 }

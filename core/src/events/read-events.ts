@@ -6,7 +6,8 @@ import { statement } from "../db/statement.ts";
 import { idOf, uuidOf } from "../ids.ts";
 
 export interface EventRow {
-  seq: string;
+  /** A bigint: text from a row, a number from JSON. */
+  seq: string | number;
   run_id: string | null;
   audience: Audience;
   correlation_id: string;
@@ -33,7 +34,7 @@ export interface ReadEvents {
  * `getConversation` first, and cut to the audience after.
  */
 export async function readEvents(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): Promise<StoredEnvelope[]> {
-  return toEnvelopes(input, await readRows(ctx, input));
+  return toEnvelopes(input.conversationId, await readRows(ctx, input));
 }
 
 function readRows(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): Promise<EventRow[]> {
@@ -47,7 +48,8 @@ function readRows(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): P
   ]);
 }
 
-function toEnvelopes({ conversationId }: ReadEvents, rows: readonly EventRow[]): StoredEnvelope[] {
+/** Rows as envelopes, adjacent deltas merged. */
+export function toEnvelopes(conversationId: string, rows: readonly EventRow[]): StoredEnvelope[] {
   return mergeAdjacent(
     rows.map((row) => ({
       seq: Number(row.seq),
@@ -74,7 +76,7 @@ export async function* readAllEvents(
     const rows = await readRows(ctx, page);
     const last = rows.at(-1);
     if (!last) return;
-    yield toEnvelopes(page, rows);
+    yield toEnvelopes(input.conversationId, rows);
     if (rows.length < PAGE_ROWS) return;
     after = Number(last.seq);
   }

@@ -1,7 +1,9 @@
 import type { Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
+import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { AgentId, ConversationId, RunId, TenantId, VisitorId } from "@agent-engine/protocol/ids.ts";
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
+import { toEnvelopes, type EventRow } from "../events/read-events.ts";
 import { idOf, uuidOf } from "../ids.ts";
 import type { Doorbell } from "../queue/run-queue.ts";
 import type { Resolution } from "./resume-run.ts";
@@ -25,7 +27,12 @@ export interface Claim {
   interrupts: Interrupt[];
   startedAt: Date;
   usage: TokenUsage[];
+  /** The log up to `lastSeq`, or its beginning when it is long: go on reading after the last one's seq. */
+  history: StoredEnvelope[];
 }
+
+/** Events that come with the claim: all of them for most conversations, and one round trip less. */
+const HISTORY_ROWS = 500;
 
 const claim = statement<{
   claim: Claim["kind"];
@@ -42,7 +49,12 @@ const claim = statement<{
   interrupts: Interrupt[];
   started_at: Date;
   usage: TokenUsage[];
-}>("claim_run", "select * from claim_run($1, $2, $3)");
+  history: (Omit<EventRow, "at"> & { at: string })[] | null;
+}>(
+  "claim_run",
+  `select c.*, (select json_agg(e) from read_events(c.tenant_id, c.conversation_id, 0, c.last_seq, null, ${HISTORY_ROWS}) e) as history
+   from claim_run($1, $2, $3) c`,
+);
 
 /**
  * Answers a doorbell: compare-and-set on the run, its hand-over number and the previous worker's heartbeat. Null when
@@ -71,5 +83,9 @@ export async function claimRun(
     interrupts: row.interrupts,
     startedAt: row.started_at,
     usage: row.usage,
+    history: toEnvelopes(
+      idOf("conv", row.conversation_id),
+      (row.history ?? []).map((event) => ({ ...event, at: new Date(event.at) })),
+    ),
   };
 }

@@ -27,7 +27,7 @@ export async function startRun(ctx: Ctx, input: StartRun): Promise<Submission> {
     if (conversation.agentId !== agentId) {
       throw new ProblemError("invalid_request", "`conversationId` belongs to another agent. Leave one of the two out.");
     }
-    return submitRun(ctx, tx, {
+    return submitRun(inTx, {
       conversationId: conversation.id,
       text: input.input,
       clientMessageId: null,

@@ -1,8 +1,9 @@
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import type { QueueClass, Submission } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
+import { visitorUuid } from "../conversations/get-conversation.ts";
 import { statement } from "../db/statement.ts";
-import type { Tx } from "../db/transaction.ts";
+import { atOnce, transact, type Tx } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
 import { publishAfterCommit } from "../events/append-in-transaction.ts";
 import { uuidOf } from "../ids.ts";
@@ -19,55 +20,113 @@ export interface SubmitRun {
   queueClass?: QueueClass;
 }
 
-const store = statement<{ message: MessageJson; run: RunJson; state: string; base: string; at: Date }>(
+interface StoredRow {
+  message: MessageJson;
+  run: RunJson;
+  queue_class: QueueClass;
+  state: "blocked" | "pending" | "dispatched";
+  base: string;
+  at: Date;
+}
+
+const store = statement<StoredRow>(
   "store_submission",
   "select * from store_submission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 );
 
+const storeIfIdle = statement<StoredRow>(
+  "store_submission_if_idle",
+  "select * from store_submission_if_idle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+);
+
 /**
- * The one transaction of a message: the message, its run, the log's events and the doorbell's record. The same
+ * Takes a message in one transaction: the message, its run, the log's events and the doorbell's record. The same
  * `clientMessageId` answers what the first one did; with another text it is refused.
  */
-export async function submitRun(ctx: Ctx, tx: Tx, input: SubmitRun): Promise<Submission> {
-  const { services, correlationId } = ctx;
+export async function submitRun(ctx: Ctx, input: SubmitRun): Promise<Submission> {
+  if (!ctx.tx) {
+    const stored = await submitIfIdle(ctx, input);
+    if (stored) return stored;
+  }
+  return transact(ctx, (tx) => submitLocked(ctx, tx, input));
+}
+
+/** One round trip, which is all that most messages need. */
+function submitIfIdle(ctx: Ctx, input: SubmitRun): Promise<Submission | null> {
+  return atOnce(ctx.services.db, async (tx) => {
+    const planned = plan(ctx, input);
+    const [row] = await tx.query(storeIfIdle, [
+      uuidOf(ctx.tenantId),
+      uuidOf(input.conversationId),
+      visitorUuid(ctx),
+      uuidOf(planned.messageId),
+      input.clientMessageId,
+      input.text,
+      uuidOf(planned.runId),
+      input.queueClass ?? null,
+      ctx.correlationId,
+      planned.events.map((event) => JSON.stringify(event)),
+    ]);
+    return row ? accept(ctx, tx, input, planned, row) : null;
+  });
+}
+
+/** Every other case: the message may be known, a run may be under way. */
+async function submitLocked(ctx: Ctx, tx: Tx, input: SubmitRun): Promise<Submission> {
   const found = await lockConversation(ctx, tx, input.conversationId, input.clientMessageId);
   if (found.known) return knownSubmission(found.known, input);
   if (found.agentVersion === null) {
     throw new ProblemError("conflict", "The agent has not been published yet. Publish it, then send the message again.");
   }
   const conversation = await makeWay(ctx, tx, found);
-
-  const messageId = services.newId("msg");
-  const runId = services.newId("run");
-  const queueClass = input.queueClass ?? conversation.queueClass;
-  const events: ConversationEvent[] = [
-    { type: "TEXT_MESSAGE_START", messageId, role: "user" },
-    { type: "TEXT_MESSAGE_CONTENT", messageId, delta: input.text },
-    { type: "TEXT_MESSAGE_END", messageId },
-  ];
+  const planned = plan(ctx, input);
   const [row] = await tx.query(store, [
     uuidOf(ctx.tenantId),
     uuidOf(input.conversationId),
-    uuidOf(messageId),
+    uuidOf(planned.messageId),
     input.clientMessageId,
     input.text,
-    uuidOf(runId),
+    uuidOf(planned.runId),
     uuidOf(conversation.agentId),
     found.agentVersion,
-    queueClass,
-    correlationId,
+    input.queueClass ?? conversation.queueClass,
+    ctx.correlationId,
     conversation.lastSeq + 1,
     conversation.activeRun !== null || conversation.hasQueuedRuns,
-    events.map((event) => JSON.stringify(event)),
+    planned.events.map((event) => JSON.stringify(event)),
   ]);
   if (!row) throw new Error("the message was not stored");
+  return accept(ctx, tx, input, planned, row);
+}
 
+interface Planned {
+  messageId: string;
+  runId: string;
+  events: ConversationEvent[];
+}
+
+function plan({ services }: Ctx, { text }: SubmitRun): Planned {
+  const messageId = services.newId("msg");
+  return {
+    messageId,
+    runId: services.newId("run"),
+    events: [
+      { type: "TEXT_MESSAGE_START", messageId, role: "user" },
+      { type: "TEXT_MESSAGE_CONTENT", messageId, delta: text },
+      { type: "TEXT_MESSAGE_END", messageId },
+    ],
+  };
+}
+
+/** What follows the commit: readers see the message, a worker hears of the run. */
+function accept(ctx: Ctx, tx: Tx, input: SubmitRun, { runId, events }: Planned, row: StoredRow): Submission {
+  const { correlationId } = ctx;
   publishAfterCommit(ctx, tx, input.conversationId, {
     base: Number(row.base),
     at: row.at,
     events: events.map((event) => ({ event, runId, audience: "all", correlationId })),
   });
-  if (row.state === "dispatched") ringAfterCommit(ctx, tx, queueClass, { runId, handOver: 1, correlationId });
+  if (row.state === "dispatched") ringAfterCommit(ctx, tx, row.queue_class, { runId, handOver: 1, correlationId });
   return { message: messageOfJson(row.message), run: runOfJson(row.run) };
 }
 

@@ -48,7 +48,7 @@ export function runFunctions({ app }: Roles): string {
       in_tenant uuid, in_conversation uuid, new_message uuid, with_client_message text, message_text text,
       new_run uuid, of_agent uuid, of_version int, of_class text, of_correlation text, first_seq bigint,
       is_blocked boolean, event_bodies text[]
-    ) returns table (message json, run json, state text, base bigint, at timestamptz)
+    ) returns table (message json, run json, queue_class text, state text, base bigint, at timestamptz)
     language plpgsql as $$
     #variable_conflict use_column
     declare
@@ -66,8 +66,30 @@ export function runFunctions({ app }: Roles): string {
       select a.* into appended from append_to_conversation(in_conversation, in_tenant, null, null, null,
         array_fill(new_run, array[n]), array_fill('all'::text, array[n]), array_fill(of_correlation, array[n]), event_bodies) a;
       if appended.outcome is distinct from 'ok' then raise exception 'the conversation has no head'; end if;
-      return query select to_json(stored_message), to_json(stored_run),
+      return query select to_json(stored_message), to_json(stored_run), of_class,
         enqueue_run(new_run, 1, in_tenant, of_class, of_correlation, is_blocked), appended.base, appended.at;
+    end $$;
+
+    -- The usual case in one round trip: a new message in a conversation where nothing is under way. Answers no row, and
+    -- has done nothing, in every other case: those are for the caller to decide, under the lock.
+    create function store_submission_if_idle(
+      in_tenant uuid, in_conversation uuid, of_visitor uuid, new_message uuid, with_client_message text, message_text text,
+      new_run uuid, of_class text, of_correlation text, event_bodies text[]
+    ) returns table (message json, run json, queue_class text, state text, base bigint, at timestamptz)
+    language plpgsql as $$
+    #variable_conflict use_column
+    declare
+      found_here record;
+    begin
+      perform set_config('app.tenant_id', in_tenant::text, true);
+      select l.* into found_here from lock_conversation(in_conversation, of_visitor, with_client_message) l;
+      if not found or found_here.version is null or found_here.open_runs is not null or found_here.known_message is not null then
+        return;
+      end if;
+      return query select s.* from store_submission(
+        in_tenant, in_conversation, new_message, with_client_message, message_text, new_run, found_here.agent_id,
+        found_here.version, coalesce(of_class, found_here.queue_class, 'priority'), of_correlation,
+        found_here.last_seq + 1, false, event_bodies) s;
     end $$;
 
     -- The end of a run: its last events, its row, its last step, its messages, the conversation's freedom. Answers no
@@ -114,7 +136,7 @@ export function runFunctions({ app }: Roles): string {
   `;
   return `
     ${functions}
-    ${["lock_conversation", "store_submission", "end_run"]
+    ${["lock_conversation", "store_submission", "store_submission_if_idle", "end_run"]
       .map((name) => `revoke execute on function ${name} from public; grant execute on function ${name} to ${app};`)
       .join("\n")}
   `;
