@@ -26,6 +26,11 @@ function terminal(): Writable {
   });
 }
 
+/** Machines collect the standard output in production and of split roles, as JSON and nothing else. */
+export function isForMachines({ nodeEnv, role }: Config): boolean {
+  return nodeEnv === "production" || role !== "all";
+}
+
 export interface StartLogger {
   log: Logger;
   /** Where the whole log is; null when it goes to the standard output. */
@@ -33,11 +38,11 @@ export interface StartLogger {
 }
 
 /**
- * Where machines collect logs (production, split roles) it is JSON on the standard output. For a person at a terminal
- * the whole log goes to a file that begins anew with each start, and only warnings reach the screen.
+ * For machines on the standard output. For a person at a terminal the whole log goes to a file that begins anew with
+ * each start, and only warnings reach the screen.
  */
 export function startLogger(config: Config): StartLogger {
-  if (config.nodeEnv === "production" || config.role !== "all") return { log: createLogger(config), file: null };
+  if (isForMachines(config)) return { log: createLogger(config), file: null };
   const file = join(config.dataDir, "log.jsonl");
   const streams = pino.multistream([
     { level: "trace", stream: pino.destination({ dest: file, append: false }) },

@@ -4,26 +4,26 @@
  *   configuration → data folder → ports → secret key → database → widget files → serve
  */
 import { rmSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError, loadConfig, type Config } from "@agent-engine/core/config/env.ts";
 import { removeEmbeddedPostgres, startEmbeddedPostgres } from "@agent-engine/core/dev/embedded-postgres.ts";
+import { createLogger } from "@agent-engine/core/log.ts";
+import { announce } from "./announce.ts";
 import { buildWidget } from "./build-widget.ts";
 import { checkDatabase } from "./check-database.ts";
 import { checkPort } from "./check-port.ts";
 import { keptSecretKey, prepareDataFolder, takeDataFolder, writeDevFile } from "./data-folder.ts";
 import { keepMarkingAlive } from "./liveness.ts";
-import { startLogger } from "./logger.ts";
+import { isForMachines, startLogger } from "./logger.ts";
 import { serve } from "./serve.ts";
-import type { Served } from "./served.ts";
 import { Shutdown } from "./shutdown.ts";
 import { StartFailure, systemCode } from "./start-failure.ts";
 
-/** For a person at a terminal; where the log is JSON on the standard output, nothing else is mixed into it. */
 function speaker(config: Config): (message: string) => void {
-  return config.nodeEnv === "production" || config.role !== "all"
-    ? (message) => process.stderr.write(`${message}\n`)
-    : (message) => process.stdout.write(`${message}\n`);
+  if (!isForMachines(config)) return (message) => process.stdout.write(`${message}\n`);
+  const log = createLogger(config);
+  return (message) => log.info(message);
 }
 
 async function resetData(config: Config): Promise<void> {
@@ -47,32 +47,6 @@ async function openDatabase(config: Config, shutdown: Shutdown, say: (message: s
   return postgres.ownerUrl;
 }
 
-function announce(config: Config, served: Served, logFile: string | null, say: (message: string) => void): void {
-  const seconds = process.uptime().toFixed(1);
-  say(`Ready in ${seconds} s.\n`);
-  if (served.apiUrl !== null) say(`  API              ${served.apiUrl}   (reference: ${served.apiUrl}/docs)`);
-  if (served.demoUrl !== null) say(`  Demo page        ${served.demoUrl}`);
-  if (served.demo !== null && served.apiUrl !== null) {
-    const { demo, apiUrl, demoUrl } = served;
-    const file = writeDevFile(config.dataDir, { apiUrl, demoUrl, ...demo });
-    say(`  Publishable key  ${demo.publishableKey}`);
-    say(`  Secret key       ${demo.secretKey}`);
-    say(`  All of it        ${relative(process.cwd(), file)}`);
-  }
-  if (served.demo === null && config.nodeEnv !== "production" && config.role !== "worker") {
-    say("  The demo's keys are not known: this database holds something else, or dev.json is gone.");
-    if (config.databaseUrl === null) say("  `npm start -- --reset` starts over.");
-  }
-  if (logFile !== null) say(`  Log              ${relative(process.cwd(), logFile)}`);
-  const { openaiApiKey, openaiBaseUrl, anthropicApiKey } = config.models;
-  if (openaiApiKey === null && openaiBaseUrl === null && anthropicApiKey === null && config.nodeEnv !== "production") {
-    say(
-      "\n  No model is configured, so the demo agent quotes its documents. For a language model set OPENAI_API_KEY,\n  OPENAI_BASE_URL or ANTHROPIC_API_KEY.",
-    );
-  }
-  say("\nCtrl-C stops everything.");
-}
-
 async function start(
   config: Config,
   reset: boolean,
@@ -92,14 +66,25 @@ async function start(
   const secretKeys = config.secretKeys.length > 0 ? config.secretKeys : [keptSecretKey(config.dataDir)];
   const databaseUrl = await openDatabase(config, shutdown, say);
   if (shutdown.begun) return;
-  if (config.role !== "worker")
+  if (config.role !== "worker") {
     await buildWidget(config.nodeEnv === "production" ? "when missing" : "when changed", say);
+  }
   if (shutdown.begun) return;
   const { log, file } = startLogger(config);
   const served = await serve({ ...config, secretKeys, databaseUrl }, { log });
-  shutdown.add({ name: "Agent Engine", limitMs: 2_800, stop: served.stop });
+  const stop = async () => {
+    await served.stop();
+    // A pool reports its last sockets only when the database ends, which is no longer news.
+    log.level = "silent";
+  };
+  shutdown.add({ name: "Agent Engine", limitMs: 2_800, stop });
   if (config.nodeEnv === "production" && config.role === "worker") keepMarkingAlive(config.role);
-  if (!shutdown.begun) announce(config, served, file, say);
+  if (shutdown.begun) return;
+  const devFile =
+    served.demo !== null && served.apiUrl !== null
+      ? writeDevFile(config.dataDir, { apiUrl: served.apiUrl, demoUrl: served.demoUrl, ...served.demo })
+      : null;
+  announce({ config, served, devFile, logFile: file, seconds: process.uptime() }, say);
 }
 
 function main(): void {
@@ -107,12 +92,12 @@ function main(): void {
   const config = loadConfig();
   const say = speaker(config);
   const shutdown = new Shutdown(say);
-  if (config.role === "all") say("Starting Agent Engine …");
+  if (!isForMachines(config)) say("Starting Agent Engine …");
   const starting = start(config, values.reset, shutdown, say);
   shutdown.listen(starting);
   starting.catch((error: unknown) => {
     const expected = error instanceof StartFailure || (error instanceof Error && systemCode(error.cause) !== null);
-    console.error(expected ? (error as Error).message : error);
+    console.error(expected ? error.message : error);
     void shutdown.run(1, Promise.resolve());
   });
 }
