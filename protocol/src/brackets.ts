@@ -50,9 +50,16 @@ export function trackBrackets(open: OpenBrackets, event: ConversationEvent): Ope
       return { ...open, openCalls: open.openCalls.filter((id) => id !== event.toolCallId) };
     case "TOOL_CALL_RESULT":
       return { ...open, unanswered: open.unanswered.filter((id) => id !== event.toolCallId) };
+    case "CUSTOM":
+      return event.name === "run.superseded" ? withoutCalls(open, event.value.toolCallIds) : open;
     default:
       return open;
   }
+}
+
+/** Superseded calls are gone from the fold: an answer would be to nobody. */
+function withoutCalls(open: OpenBrackets, gone: readonly string[]): OpenBrackets {
+  return { ...open, unanswered: open.unanswered.filter((id) => !gone.includes(id)) };
 }
 
 export interface CloseOptions {

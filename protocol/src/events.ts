@@ -35,10 +35,7 @@ export interface Interrupt {
   metadata?: Metadata;
 }
 
-export type RunOutcome =
-  | { type: "success" }
-  | { type: "cancelled" }
-  | { type: "interrupt"; interrupts: Interrupt[] };
+export type RunOutcome = { type: "success" } | { type: "cancelled" } | { type: "interrupt"; interrupts: Interrupt[] };
 
 /** Why a run ended: `stop` the model was done, `limit` a limit of the agent was reached, `cancelled` a person stopped it. */
 export type FinishReason = "stop" | "limit" | "cancelled" | "content_filter";
@@ -141,7 +138,7 @@ export type ConversationEvent =
 
 /** Builds one of our `CUSTOM` events, with its value checked by name. */
 export function custom<Name extends CustomName>(name: Name, value: CustomValues[Name]): CustomEvent<Name> {
-  return { type: "CUSTOM", name, value } as CustomEvent<Name>;
+  return { type: "CUSTOM", name, value };
 }
 
 export type RunTerminal = Extract<ConversationEvent, { type: "RUN_FINISHED" | "RUN_ERROR" }>;

@@ -11,9 +11,7 @@ export interface Subscribe {
   after?: number;
 }
 
-export type SubscribeAck =
-  | { ok: true; lastSeq: number }
-  | { ok: false; error: { code: ProblemCode; detail: string } };
+export type SubscribeAck = { ok: true; lastSeq: number } | { ok: false; error: { code: ProblemCode; detail: string } };
 
 export interface EventsPush {
   conversationId: string;

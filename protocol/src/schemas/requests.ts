@@ -17,7 +17,11 @@ export const visitorSessionRequest = z.strictObject({
 export const conversationRequest = z.strictObject({ agentId: z.string().max(100).optional() });
 
 export const messageRequest = z.strictObject({
-  clientMessageId: z.string().min(1).max(128).regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces"),
+  clientMessageId: z
+    .string()
+    .min(1)
+    .max(128)
+    .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces"),
   text: filled(MAX_MESSAGE_LENGTH),
   attachments: z.array(z.unknown()).max(0, "attachments are not supported yet").optional(),
 });
@@ -50,7 +54,10 @@ const agentFields = {
         temperature: z.number().min(0).max(2).optional(),
         topP: z.number().min(0).max(1).optional(),
         maxOutputTokens: z.int().min(1).max(1_000_000).optional(),
-        baseUrl: z.url({ protocol: /^https?$/ }).max(2_000).optional(),
+        baseUrl: z
+          .url({ protocol: /^https?$/ })
+          .max(2_000)
+          .optional(),
       })
       .default({}),
   }),
