@@ -128,7 +128,9 @@ describe("a visitor", () => {
     const mine = await visit(fixture);
     const made: string[] = [];
     for (let i = 0; i < 3; i++) made.unshift((await converse(fixture, mine.visitorToken)).id);
-    const first = await call<Page<Conversation>>(fixture, "GET", "/v1/conversations?limit=2", { token: mine.visitorToken });
+    const first = await call<Page<Conversation>>(fixture, "GET", "/v1/conversations?limit=2", {
+      token: mine.visitorToken,
+    });
     expect(first.body.items.map(({ id }) => id)).toEqual(made.slice(0, 2));
     const rest = await call<Page<Conversation>>(
       fixture,
@@ -144,7 +146,11 @@ describe("a visitor", () => {
     const { id } = await converse(fixture, token);
     const { run } = await say(fixture, token, id, "hello");
     await append(fixture, id, [
-      { event: { type: "REASONING_MESSAGE_CONTENT", messageId: "msg_r", delta: "secret" }, audience: "staff", runId: run.id },
+      {
+        event: { type: "REASONING_MESSAGE_CONTENT", messageId: "msg_r", delta: "secret" },
+        audience: "staff",
+        runId: run.id,
+      },
       delta("a"),
       delta("b"),
     ]);
@@ -205,7 +211,9 @@ describe("a partner with a secret key", () => {
     expect(second.body.run.conversationId).toBe(conversationId);
     const list = await call<Page<Run>>(fixture, "GET", "/v1/runs?limit=2", { token: secret });
     expect(list.body.items.map(({ id }) => id)).toEqual([second.body.run.id, first.body.run.id]);
-    const events = await call<Page<Envelope>>(fixture, "GET", `/v1/runs/${second.body.run.id}/events`, { token: secret });
+    const events = await call<Page<Envelope>>(fixture, "GET", `/v1/runs/${second.body.run.id}/events`, {
+      token: secret,
+    });
     expect(events.body.items.map(({ seq }) => seq)).toEqual([4, 5, 6]);
   });
 
@@ -243,7 +251,13 @@ describe("a partner with a secret key", () => {
     const created = await call<Document>(fixture, "POST", "/v1/documents", { token: secret, body });
     expect(created).toMatchObject({
       status: 201,
-      body: { id: ID("doc"), title: "Returns", status: expect.stringMatching(/queued|ready/), error: null, createdAt: TIME },
+      body: {
+        id: ID("doc"),
+        title: "Returns",
+        status: expect.stringMatching(/queued|ready/),
+        error: null,
+        createdAt: TIME,
+      },
     });
     const read = await call<Document>(fixture, "GET", `/v1/documents/${created.body.id}`, { token: secret });
     expect(read).toMatchObject({ status: 200, body: { id: created.body.id } });

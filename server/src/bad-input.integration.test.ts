@@ -177,8 +177,17 @@ describe("an id", () => {
 
   test("unknown, malformed or another's answers the very same 404", async () => {
     const unknown = await visitAll(token, `conv_${UNKNOWN}`, `run_${UNKNOWN}`);
-    for (const malformed of ["x", "conv_1", `run_${UNKNOWN}`, "%00", "conv_" + "z".repeat(32), "'; drop table runs; --"]) {
-      expect(await visitAll(token, encodeURIComponent(malformed), encodeURIComponent(`${malformed}x`))).toEqual(unknown);
+    for (const malformed of [
+      "x",
+      "conv_1",
+      `run_${UNKNOWN}`,
+      "%00",
+      "conv_" + "z".repeat(32),
+      "'; drop table runs; --",
+    ]) {
+      expect(await visitAll(token, encodeURIComponent(malformed), encodeURIComponent(`${malformed}x`))).toEqual(
+        unknown,
+      );
     }
     const neighbour = (await visit(fixture)).visitorToken;
     expect(await visitAll(neighbour, conversation.id, submission.run.id)).toEqual(unknown);
@@ -368,7 +377,9 @@ describe("the same request twice", () => {
     const { id } = await converse(fixture, token);
     const body = { clientMessageId: "twice", text: "once" };
     const answers = await Promise.all(
-      Array.from({ length: 12 }, () => call<Submission>(fixture, "POST", `/v1/conversations/${id}/messages`, { token, body })),
+      Array.from({ length: 12 }, () =>
+        call<Submission>(fixture, "POST", `/v1/conversations/${id}/messages`, { token, body }),
+      ),
     );
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([202]));
     expect(new Set(answers.map((answer) => answer.body.message.id)).size).toBe(1);
@@ -395,7 +406,11 @@ describe("the same request twice", () => {
     const elsewhere = `/v1/conversations/${conversation.id}/messages`;
     expectProblem(await call(fixture, "POST", elsewhere, { token, body: message, headers }), "idempotency_mismatch");
     const neighbour = (await visit(fixture)).visitorToken;
-    const theirs = await call<Conversation>(fixture, "POST", "/v1/conversations", { token: neighbour, body: {}, headers });
+    const theirs = await call<Conversation>(fixture, "POST", "/v1/conversations", {
+      token: neighbour,
+      body: {},
+      headers,
+    });
     expect(theirs.status).toBe(201);
     expect(theirs.body.id).not.toBe(first.body.id);
   });
@@ -404,7 +419,9 @@ describe("the same request twice", () => {
     const headers = { "idempotency-key": "key-parallel" };
     const body = { name: "Parallel" };
     const answers = await Promise.all(
-      Array.from({ length: 12 }, () => call<Problem & { id: string }>(fixture, "POST", "/v1/agents", { token: secret, body, headers })),
+      Array.from({ length: 12 }, () =>
+        call<Problem & { id: string }>(fixture, "POST", "/v1/agents", { token: secret, body, headers }),
+      ),
     );
     const done = answers.filter(({ status }) => status === 201);
     expect(new Set(done.map((answer) => answer.body.id)).size).toBe(1);
@@ -433,7 +450,14 @@ describe("the same request twice", () => {
 
 describe("a route", () => {
   test("that does not exist", async () => {
-    for (const path of ["/", "/v1", "/v1/nothing", "/v1/conversations/", "/widget/../../package.json", "/%2e%2e/etc/passwd"]) {
+    for (const path of [
+      "/",
+      "/v1",
+      "/v1/nothing",
+      "/v1/conversations/",
+      "/widget/../../package.json",
+      "/%2e%2e/etc/passwd",
+    ]) {
       expectProblem(await call(fixture, "GET", path, { token }), "not_found");
     }
   });

@@ -13,7 +13,7 @@ import { isOriginKnown } from "@agent-engine/core/tenancy/is-origin-known.ts";
 import { createApp } from "./app.ts";
 import { createKnownOrigins } from "./http/known-origins.ts";
 import { openGateway } from "./realtime/gateway.ts";
-import { createHub, type Hub } from "./realtime/hub.ts";
+import { createHub, type Hub, type HubSize } from "./realtime/hub.ts";
 import { createRedisAdapter } from "./realtime/redis-adapter.ts";
 
 const WIDGET_DIRECTORY = fileURLToPath(new URL("../../widget/dist", import.meta.url));
@@ -31,6 +31,8 @@ export interface ServerOptions {
 export interface RunningServer {
   url: string;
   port: number;
+  /** What this server's hub delivers to right now. */
+  readers(): HubSize;
   /** Tells sockets and streams, lets requests finish, closes the rest. Within 5 s. */
   stop(): Promise<void>;
 }
@@ -68,6 +70,7 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
   return {
     port: address.port,
     url: `http://localhost:${address.port}`,
+    readers: () => hub.size,
     async stop() {
       hub.close();
       await gateway.disconnect();

@@ -81,7 +81,8 @@ function refusal(options?: ConnectOptions): Promise<RealtimeRefusal> {
   });
 }
 
-const subscribe = (client: Client, request: object): Promise<SubscribeAck> => client.timeout(5_000).emitWithAck("subscribe", request);
+const subscribe = (client: Client, request: object): Promise<SubscribeAck> =>
+  client.timeout(5_000).emitWithAck("subscribe", request);
 
 function collect(client: Client): Envelope[] {
   const received: Envelope[] = [];
@@ -90,7 +91,9 @@ function collect(client: Client): Envelope[] {
 }
 
 const seqs = (envelopes: readonly Envelope[]) =>
-  envelopes.flatMap((each) => Array.from({ length: each.seq - firstSeq(each) + 1 }, (_, index) => firstSeq(each) + index));
+  envelopes.flatMap((each) =>
+    Array.from({ length: each.seq - firstSeq(each) + 1 }, (_, index) => firstSeq(each) + index),
+  );
 
 const upTo = (received: Envelope[], seq: number) =>
   waitFor(() => received.at(-1)?.seq === seq, { describe: () => `seq ${seq}, at ${received.at(-1)?.seq}` });
@@ -122,7 +125,11 @@ describe.each([["websocket"], ["polling"]] as const)("a socket over %s", (transp
 describe("a socket", () => {
   test("follows what is appended during its backfill without a gap", async () => {
     conversation = await converse(fixture, token);
-    await append(fixture, conversation.id, range(1, 50).map((each) => delta(`${each}`, `msg_${each}`)));
+    await append(
+      fixture,
+      conversation.id,
+      range(1, 50).map((each) => delta(`${each}`, `msg_${each}`)),
+    );
     const client = await connected();
     const received = collect(client);
     const writing = (async () => {
@@ -157,7 +164,11 @@ describe("a socket", () => {
     await subscribe(staff, { conversationId: conversation.id });
     await append(fixture, conversation.id, [
       delta("not of the run"),
-      { event: { type: "REASONING_MESSAGE_CONTENT", messageId: "msg_r", delta: "secret" }, audience: "staff", runId: run.id },
+      {
+        event: { type: "REASONING_MESSAGE_CONTENT", messageId: "msg_r", delta: "secret" },
+        audience: "staff",
+        runId: run.id,
+      },
     ]);
     await call(fixture, "POST", `/v1/runs/${run.id}/cancel`, { token });
     await waitFor(() => seen.some(({ event }) => event.type === "RUN_FINISHED"), { describe: "the run's end" });
@@ -245,7 +256,10 @@ describe("a handshake", () => {
   });
 
   test("from another origin than the token's", async () => {
-    expect(await refusal({ origin: "https://evil.example" })).toMatchObject({ code: "origin_not_allowed", retryable: false });
+    expect(await refusal({ origin: "https://evil.example" })).toMatchObject({
+      code: "origin_not_allowed",
+      retryable: false,
+    });
     expect(await refusal({ origin: "null" })).toMatchObject({ code: "origin_not_allowed" });
     await connected({ origin: ORIGIN });
   });
@@ -279,7 +293,10 @@ describe("a handshake", () => {
 
 describe("an event stream", () => {
   const follow = (path: string, headers: Record<string, string> = {}, signal?: AbortSignal) =>
-    fetch(`${fixture.url}${path}`, { headers: { authorization: `Bearer ${token}`, ...headers }, ...(signal ? { signal } : {}) });
+    fetch(`${fixture.url}${path}`, {
+      headers: { authorization: `Bearer ${token}`, ...headers },
+      ...(signal ? { signal } : {}),
+    });
 
   async function take(response: Response, count: number): Promise<{ ids: (string | null)[]; envelopes: Envelope[] }> {
     const ids: (string | null)[] = [];
@@ -303,7 +320,9 @@ describe("an event stream", () => {
     expect(response.headers.get("cache-control")).toBe("no-store, no-transform");
     expect(response.headers.get("x-accel-buffering")).toBe("no");
     const reading = take(response, 4);
-    await waitFor(() => fixture.logged.some(({ route }) => String(route).endsWith("/stream")), { describe: "the stream" });
+    await waitFor(() => fixture.logged.some(({ route }) => String(route).endsWith("/stream")), {
+      describe: "the stream",
+    });
     await append(fixture, conversation.id, [delta("live")]);
     const { ids, envelopes } = await reading;
     expect(ids).toEqual(["1", "2", "3", "4"]);

@@ -10,6 +10,7 @@ import { createApiKey } from "@agent-engine/core/tenancy/create-api-key.ts";
 import type { Audience, StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import type { Conversation, Problem, Submission, VisitorSession } from "@agent-engine/protocol/resources.ts";
+import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { createTestDatabase } from "@agent-engine/testing/postgres.ts";
 import { startServer, type RunningServer } from "./main.ts";
 
@@ -22,6 +23,8 @@ export interface ServerFixture {
   /** The tenant that the tests act as, and one that must see nothing of it. */
   demo: Demo;
   other: Demo;
+  /** Between the server and Postgres, to break it. */
+  proxy: FaultProxy;
   /** Lines of the log, parsed. */
   logged: Record<string, unknown>[];
   stop(): Promise<void>;
@@ -39,7 +42,10 @@ export async function startServerFixture(options: { redisUrl?: string } = {}): P
     anthropicApiKey: null,
     anthropicModel: "m",
   };
-  const services = await openServices({ redisUrl, secretKeys: ["k".repeat(32)], models }, database.ownerUrl, log);
+  const databaseUrl = new URL(database.ownerUrl);
+  const proxy = await startFaultProxy({ target: { port: Number(databaseUrl.port) } });
+  databaseUrl.port = String(proxy.port);
+  const services = await openServices({ redisUrl, secretKeys: ["k".repeat(32)], models }, databaseUrl.href, log);
   const demo = await seedDemo(services, { demoOrigins: [ORIGIN, "https://*.wild.example"] });
   const other = await seedDemo(services, { demoOrigins: ["https://other.example"] });
   const server = await startServer({ services, config: { redisUrl, publicUrl: null }, port: 0 });
@@ -49,10 +55,12 @@ export async function startServerFixture(options: { redisUrl?: string } = {}): P
     server,
     demo,
     other,
+    proxy,
     logged,
     async stop() {
       await server.stop();
       await services.close();
+      await proxy.stop();
       await database.drop();
     },
   };
@@ -92,7 +100,11 @@ export async function call<T = Problem>(
 }
 
 /** A new visitor on the demo's site. */
-export async function visit(fixture: ServerFixture, demo: Demo = fixture.demo, origin = ORIGIN): Promise<VisitorSession> {
+export async function visit(
+  fixture: ServerFixture,
+  demo: Demo = fixture.demo,
+  origin = ORIGIN,
+): Promise<VisitorSession> {
   const { body } = await call<VisitorSession>(fixture, "POST", "/v1/visitor-sessions", {
     body: { publishableKey: demo.publishableKey },
     headers: { origin },
@@ -106,9 +118,15 @@ export async function converse(fixture: ServerFixture, token: string): Promise<C
 
 let sent = 0;
 
-export async function say(fixture: ServerFixture, token: string, conversationId: string, text: string): Promise<Submission> {
+export async function say(
+  fixture: ServerFixture,
+  token: string,
+  conversationId: string,
+  text: string,
+): Promise<Submission> {
   const body = { clientMessageId: `client-${++sent}`, text };
-  return (await call<Submission>(fixture, "POST", `/v1/conversations/${conversationId}/messages`, { token, body })).body;
+  return (await call<Submission>(fixture, "POST", `/v1/conversations/${conversationId}/messages`, { token, body }))
+    .body;
 }
 
 /** Appends and publishes events as a worker's would be. */

@@ -13,7 +13,9 @@ const SHOWN_IN_DETAIL = 3;
 export function validate<T>(schema: z.ZodType<T>, input: unknown, where: "body" | "query" | "request"): T {
   const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  const errors = parsed.error.issues.flatMap((issue) => describe(issue, input, where));
+  const described = parsed.error.issues.flatMap((issue) => describe(issue, input, where));
+  // A field of the wrong type may break its other rules too: the first complaint is the one to act on.
+  const errors = described.filter(({ field }, index) => described.findIndex((each) => each.field === field) === index);
   const shown = errors.slice(0, SHOWN_IN_DETAIL).map(({ message }) => message);
   if (errors.length > SHOWN_IN_DETAIL) shown.push(`And ${errors.length - SHOWN_IN_DETAIL} more, see \`errors\`.`);
   throw new ProblemError("invalid_request", shown.join(" "), { extra: { errors } });

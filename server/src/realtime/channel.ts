@@ -1,7 +1,7 @@
 import { firstSeq, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { PublishedBatch } from "@agent-engine/core/events/bus.ts";
 import { Batch, coalesce } from "./batch.ts";
-import { PAGE_SIZE, Reader, type Page, type ReaderOptions, type ReaderSource, type Sink } from "./reader.ts";
+import { Reader, type Page, type PageQuery, type ReaderOptions, type ReaderSource, type Sink } from "./reader.ts";
 
 /** Kept for readers that are about to go live; more than that they read from the log. */
 const RECENT_EVENTS = 256;
@@ -82,20 +82,19 @@ export class Channel implements ReaderSource {
   }
 
   /** Readers at one cursor share one read. */
-  read(after: number, runId: string | null): Promise<Page> {
-    const key = `${after} ${runId}`;
+  read(query: PageQuery): Promise<Page> {
+    const key = `${query.after} ${query.limit} ${query.runId}`;
     const pending = this.#reads.get(key);
     if (pending) return pending;
-    const started = this.#readPage(after, runId).finally(() => this.#reads.delete(key));
+    const started = this.#readPage(query).finally(() => this.#reads.delete(key));
     this.#reads.set(key, started);
     return started;
   }
 
-  async #readPage(after: number, runId: string | null): Promise<Page> {
+  async #readPage(query: PageQuery): Promise<Page> {
     const headBefore = this.#head;
     const { conversationId } = this;
-    const query = { tenantId: this.#tenantId, conversationId, runId, after, limit: PAGE_SIZE };
-    return { events: await this.#deps.readLog(query), headBefore };
+    return { events: await this.#deps.readLog({ ...query, tenantId: this.#tenantId, conversationId }), headBefore };
   }
 
   onReadFailed(error: unknown): void {

@@ -199,6 +199,7 @@ describe("a slow reader", () => {
     expect(slow.bufferedBytes()).toBeLessThan(MAX_BUFFERED_BYTES + 100_001);
     expect(slow.received).toHaveLength(3);
     expect(slow.reader?.state).toBe("blocked");
+    expect(fixture.hub.size.heldBack).toBe(1);
     expect(fixture.readsStarted).toBe(reads);
     slow.resume();
     await fixture.settle();
@@ -265,14 +266,14 @@ describe("opening and closing", () => {
     const fixture = new HubFixture();
     const [one, other] = [await liveReader(fixture), await liveReader(fixture)];
     expect(fixture.subscribed).toBe(1);
-    expect(fixture.hub.size).toEqual({ conversations: 1, readers: 2 });
+    expect(fixture.hub.size).toEqual({ conversations: 1, readers: 2, heldBack: 0 });
     one.reader?.close();
     await turn();
     expect(fixture.subscribed).toBe(1);
     other.reader?.close();
     await turn();
     expect(fixture.subscribed).toBe(0);
-    expect(fixture.hub.size).toEqual({ conversations: 0, readers: 0 });
+    expect(fixture.hub.size).toEqual({ conversations: 0, readers: 0, heldBack: 0 });
   });
 
   test("a bus that does not take the subscription refuses the reader, and the next attempt is fresh", async () => {
@@ -300,7 +301,7 @@ describe("opening and closing", () => {
       expect(unsubscribe).toHaveBeenCalledOnce();
       bus.subscribe = async () => () => {};
       await hub.open(options, new FakeSink());
-      expect(hub.size).toEqual({ conversations: 1, readers: 1 });
+      expect(hub.size).toEqual({ conversations: 1, readers: 1, heldBack: 0 });
       hub.close();
     } finally {
       vi.useRealTimers();

@@ -33,6 +33,13 @@ export interface OpenReader extends ReaderOptions {
   conversationId: string;
 }
 
+export interface HubSize {
+  conversations: number;
+  readers: number;
+  /** Readers whose network is slow. */
+  heldBack: number;
+}
+
 export interface Hub {
   /**
    * Opens a reader; the caller has checked that it may read. Resolves once the subscription is in force and the
@@ -41,7 +48,7 @@ export interface Hub {
   open(request: OpenReader, sink: Sink): Promise<Reader>;
   /** Compares heads now. Runs by itself every 2 s and on the bus's reconnect. */
   repair(): Promise<void>;
-  readonly size: { conversations: number; readers: number };
+  readonly size: HubSize;
   /** Ends all readers. */
   close(): void;
 }
@@ -130,9 +137,9 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
     },
     repair,
     get size() {
-      let readers = 0;
-      for (const { channel } of subscriptions.values()) readers += channel.readers.size;
-      return { conversations: subscriptions.size, readers };
+      const readers = [...subscriptions.values()].flatMap(({ channel }) => [...channel.readers]);
+      const heldBack = readers.filter(({ state }) => state === "blocked").length;
+      return { conversations: subscriptions.size, readers: readers.length, heldBack };
     },
     close() {
       isClosed = true;

@@ -9,6 +9,9 @@ export const MAX_BUFFERED_BYTES = 256 * 1024;
 /** Log entries asked for at once. */
 export const PAGE_SIZE = 500;
 
+/** Envelopes handed over between two looks at the buffer: what a page can overshoot the bound by. */
+const CHUNK_SIZE = 32;
+
 /** Why the hub closes a reader: its run ended, or this server stops. */
 export type EndReason = "finished" | "closing";
 
@@ -20,6 +23,13 @@ export interface Sink {
   /** Calls back once, when the buffer has room again. */
   onceDrained(callback: () => void): void;
   end(reason: EndReason): void;
+}
+
+export interface PageQuery {
+  after: number;
+  runId: string | null;
+  /** Log entries at most. */
+  limit: number;
 }
 
 /** A page of the log, and the head that was known when its read began: everything up to there was committed. */
@@ -35,7 +45,7 @@ export interface ReaderSource {
   readonly head: number;
   /** What arrived lately, ascending: lets a reader go live without another read. */
   readonly recent: readonly StoredEnvelope[];
-  read(after: number, runId: string | null): Promise<Page>;
+  read(query: PageQuery): Promise<Page>;
   onReadFailed(error: unknown): void;
   remove(reader: Reader): void;
 }
@@ -65,6 +75,8 @@ export class Reader {
   readonly #sink: Sink;
   readonly #runEnded: boolean;
   #cursor: number;
+  /** Shrinks for a slow network, so that it does not read what it cannot take. */
+  #pageSize = PAGE_SIZE;
   #state: ReaderState = "new";
 
   constructor(source: ReaderSource, options: ReaderOptions, sink: Sink) {
@@ -129,10 +141,11 @@ export class Reader {
     try {
       while (this.#isReading()) {
         if (this.#isFull()) return this.#block();
-        const { events, headBefore } = await this.#source.read(this.#cursor, this.runId);
-        if (!this.#isReading()) return;
-        this.#deliver(events);
-        if (entriesIn(events) < PAGE_SIZE && this.#cutOver(headBefore)) return;
+        const limit = this.#pageSize;
+        const query = { after: this.#cursor, runId: this.runId, limit };
+        const { events, headBefore } = await this.#source.read(query);
+        if (!this.#isReading() || !this.#deliverInChunks(events)) return;
+        if (entriesIn(events) < limit && this.#cutOver(headBefore)) return;
       }
     } catch (error) {
       if (!this.#isReading()) return;
@@ -158,6 +171,21 @@ export class Reader {
     }
     if (this.#cursor < this.#source.head) return false;
     this.#state = "live";
+    this.#pageSize = PAGE_SIZE;
+    return true;
+  }
+
+  /** False when the reader stopped on the way: it ended, or its network could take no more. */
+  #deliverInChunks(events: readonly StoredEnvelope[]): boolean {
+    for (let start = 0; start < events.length; start += CHUNK_SIZE) {
+      if (start > 0 && this.#isFull()) {
+        this.#pageSize = Math.max(CHUNK_SIZE, start);
+        this.#block();
+        return false;
+      }
+      this.#deliver(events.slice(start, start + CHUNK_SIZE));
+      if (!this.#isReading()) return false;
+    }
     return true;
   }
 

@@ -16,12 +16,10 @@ export const streamQuery = z.object({ after });
 
 export const eventsQuery = z.object({
   after,
-  limit: wholeNumber(1, 1_000)
-    .optional()
-    .openapi({
-      type: "integer",
-      description: "Log entries read: 1 to 1000, 100 by default. Merged deltas make the page shorter.",
-    }),
+  limit: wholeNumber(1, 1_000).optional().openapi({
+    type: "integer",
+    description: "Log entries read: 1 to 1000, 100 by default. Merged deltas make the page shorter.",
+  }),
 });
 
 const DEFAULT_LIMIT = 100;
