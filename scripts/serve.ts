@@ -1,13 +1,14 @@
-/** The composition root: opens the services and starts what the role asks for, all in this process. */
+/**
+ * The composition root: opens the services and starts what the role asks for, all in this process. Each role's code is
+ * loaded only where it runs: a worker needs no HTTP server, a server no model providers.
+ */
 import type { Logger } from "pino";
 import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Ctx } from "@agent-engine/core/context.ts";
-import { ensureDemo } from "@agent-engine/core/demo/ensure-demo.ts";
 import { openServices } from "@agent-engine/core/services.ts";
-import { allowOrigin } from "@agent-engine/core/sites/allow-origin.ts";
 import { resolvePublishableKey } from "@agent-engine/core/tenancy/resolve-publishable-key.ts";
-import { startServer, type RunningServer } from "@agent-engine/server/main.ts";
-import { startWorker, type RunningWorker } from "@agent-engine/worker/main.ts";
+import type { RunningServer } from "@agent-engine/server/main.ts";
+import type { RunningWorker } from "@agent-engine/worker/main.ts";
 import { readDevFile } from "./data-folder.ts";
 import { startDemoSite } from "./demo-site.ts";
 import type { DemoTenant, Served } from "./served.ts";
@@ -34,11 +35,16 @@ export async function serve(config: ServeConfig, { log }: { log: Logger }): Prom
     let demo: DemoTenant | null = null;
     let demoUrl: string | null = null;
     if (config.role !== "worker") {
+      const { startServer } = await import("@agent-engine/server/main.ts");
       server = await startServer({ services, config, port: config.port });
       parts.push(server);
-      if (config.nodeEnv !== "production") demo = await ensureDemo(services, readDevFile(config.dataDir));
+      if (config.nodeEnv !== "production") {
+        const { ensureDemo } = await import("@agent-engine/core/demo/ensure-demo.ts");
+        demo = await ensureDemo(services, readDevFile(config.dataDir));
+      }
     }
     if (config.role !== "server") {
+      const { startWorker } = await import("@agent-engine/worker/main.ts");
       worker = await startWorker({ services, config });
       parts.unshift(worker);
     }
@@ -58,6 +64,7 @@ export async function serve(config: ServeConfig, { log }: { log: Logger }): Prom
 
 /** The page may be opened by either name of this machine, and its port may be another one today. */
 async function allowDemoOrigins(services: Ctx["services"], publishableKey: string, url: URL): Promise<void> {
+  const { allowOrigin } = await import("@agent-engine/core/sites/allow-origin.ts");
   const site = await resolvePublishableKey(services, publishableKey);
   if (!site) return;
   const ctx: Ctx = { services, tenantId: site.tenantId, actor: { kind: "worker" }, correlationId: "start" };

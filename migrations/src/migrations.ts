@@ -1,4 +1,12 @@
+import type { Migration } from "@mikro-orm/migrations";
 import { SpineMigration } from "./migration-20261122-spine.ts";
+import { MIGRATION_NAMES } from "./names.ts";
 
-/** Every migration, oldest first. The name is what the database remembers: never rename or reorder. */
-export const migrations = [{ name: "20261122-spine", class: SpineMigration }];
+type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
+
+const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
+  "20261122-spine": SpineMigration,
+};
+
+/** What the migrator runs, oldest first. */
+export const migrations = MIGRATION_NAMES.map((name) => ({ name, class: classes[name] }));

@@ -1,7 +1,7 @@
 import type { Agent, AgentConfig } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { AgentEntity } from "../db/entities/entities.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { toAgent } from "./agent-resource.ts";
 
 /** Makes an agent with a draft; it answers nobody until it is published. */

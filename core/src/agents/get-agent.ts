@@ -1,6 +1,6 @@
 import type { Agent } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { toAgent } from "./agent-resource.ts";
 import { findAgent, publishedVersionOf } from "./find-agent.ts";
 

@@ -2,7 +2,7 @@ import type { AgentVersion, Page } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { AgentVersionEntity } from "../db/entities/entities.ts";
 import type { PageRequest } from "../db/page.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { ProblemError } from "../errors.ts";
 import { toAgentVersion } from "./agent-resource.ts";
 import { findAgent } from "./find-agent.ts";

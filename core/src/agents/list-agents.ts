@@ -2,7 +2,7 @@ import type { Agent, Page } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { AgentEntity, AgentVersionEntity } from "../db/entities/entities.ts";
 import { cursorId, pageOf, type PageRequest } from "../db/page.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { toAgent } from "./agent-resource.ts";
 
 /** The tenant's agents, newest first. */

@@ -1,7 +1,7 @@
 import type { AgentVersion } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { AgentVersionEntity } from "../db/entities/entities.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { toAgentVersion } from "./agent-resource.ts";
 import { findAgent } from "./find-agent.ts";
 

@@ -1,13 +1,13 @@
-import { MikroORM } from "@mikro-orm/postgresql";
+import type { MikroORM } from "@mikro-orm/postgresql";
 import pg from "pg";
 import type { Logger } from "pino";
-import { entities } from "./entities/entities.ts";
 import type { Statement } from "./statement.ts";
 
 /** The serving role's way into Postgres: one pool for the hot path's prepared statements, one ORM for the rest. */
 export interface Database {
   pool: pg.Pool;
-  orm: MikroORM;
+  /** Opened at its first use: a worker never needs it, and it is the largest thing a process loads. */
+  orm(): Promise<MikroORM>;
   /** Runs one prepared statement outside a transaction and without a tenant: for functions that carry their own. */
   query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]): Promise<Row[]>;
   close(): Promise<void>;
@@ -19,8 +19,6 @@ export interface DatabaseOptions {
   poolSize?: number;
   log: Logger;
 }
-
-const ORM_POOL_SIZE = 4;
 
 /**
  * The hot path's statements and functions are short and always planned the same way. Left to itself Postgres plans
@@ -42,22 +40,15 @@ export function openDatabase({ url, poolSize = 12, log }: DatabaseOptions): Data
   // A connection the server drops is reported here; without a listener it would end the process.
   pool.on("error", (error) => log.warn({ err: error }, "postgres connection lost"));
   pool.on("connect", (client) => client.on("error", (error) => log.debug({ err: error }, "postgres client error")));
-  const orm = new MikroORM({
-    clientUrl: url,
-    entities,
-    pool: { min: 0, max: ORM_POOL_SIZE, idleTimeoutMillis: 60_000 },
-    forceUtcTimezone: true,
-    debug: false,
-    logger: (message) => log.debug({ orm: message }, "orm"),
-  });
+  let orm: Promise<MikroORM> | null = null;
   return {
     pool,
-    orm,
+    orm: () => (orm ??= import("./orm.ts").then(({ openOrm }) => openOrm(url, log))),
     async query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]) {
       return (await pool.query<Row>({ ...statement, values })).rows;
     },
     async close() {
-      await Promise.allSettled([orm.close(true), pool.end()]);
+      await Promise.allSettled([orm?.then((opened) => opened.close(true)), pool.end()]);
     },
   };
 }

@@ -1,7 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { MikroORM } from "@mikro-orm/postgresql";
-import { Migrator } from "@mikro-orm/migrations";
-import { migrations } from "@agent-engine/migrations/migrations.ts";
+import { MIGRATION_NAMES } from "@agent-engine/migrations/names.ts";
 import { runMigrations as runQueueMigrations } from "bullmq";
 import pg from "pg";
 import type { Logger } from "pino";
@@ -31,7 +29,7 @@ export async function migrate(ownerUrl: string, log: Logger): Promise<Migrated> 
   try {
     await owner.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     const roles = await ensureRoles(owner);
-    await runMigrations(ownerUrl, roles, log);
+    if (!(await isUpToDate(owner))) await runMigrations(ownerUrl, roles, log);
     await migrateQueue(owner, roles);
     const url = new URL(ownerUrl);
     url.username = encodeURIComponent(roles.app);
@@ -42,7 +40,7 @@ export async function migrate(ownerUrl: string, log: Logger): Promise<Migrated> 
   }
 }
 
-interface ServingRoles {
+export interface ServingRoles {
   app: string;
   password: string;
   system: string;
@@ -81,31 +79,17 @@ async function ensureRoles(owner: pg.Client): Promise<ServingRoles> {
 }
 
 async function runMigrations(ownerUrl: string, roles: ServingRoles, log: Logger): Promise<void> {
-  const orm = new MikroORM({
-    clientUrl: ownerUrl,
-    entities: [],
-    discovery: { warnWhenNoEntities: false },
-    extensions: [Migrator],
-    pool: { min: 0, max: 1 },
-    driverOptions: {
-      options: `-c engine.app_role=${roles.app} -c engine.system_role=${roles.system}`,
-    },
-    migrations: {
-      migrationsList: migrations,
-      tableName: "schema_migrations",
-      snapshot: false,
-      transactional: true,
-      allOrNothing: true,
-      silent: true,
-    },
-    logger: (message) => log.debug({ orm: message }, "orm"),
-  });
-  try {
-    const applied = await orm.migrator.up();
-    for (const migration of applied) log.info({ migration: migration.name }, "migration applied");
-  } finally {
-    await orm.close(true);
-  }
+  const { applyMigrations } = await import("./apply-migrations.ts");
+  await applyMigrations(ownerUrl, roles, log);
+}
+
+/** Whether every migration of this version is in the database already: then the migrator need not be loaded. */
+async function isUpToDate(owner: pg.Client): Promise<boolean> {
+  const table = await owner.query("select to_regclass('public.schema_migrations') is not null as there");
+  if (!table.rows[0]?.there) return false;
+  const applied = await owner.query<{ name: string }>("select name from schema_migrations");
+  const names = new Set(applied.rows.map(({ name }) => name));
+  return MIGRATION_NAMES.every((name) => names.has(name));
 }
 
 /** BullMQ's own tables, for where there is no Redis. */

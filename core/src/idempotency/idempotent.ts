@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
-import { inTenant, inTenantEntities, type Tx } from "../db/transaction.ts";
+import { inTenantEntities } from "../db/entity-transaction.ts";
+import { inTenant, type Tx } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
 import { uuidOf } from "../ids.ts";
 

@@ -2,7 +2,7 @@ import type { Document } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { DocumentEntity } from "../db/entities/entities.ts";
 import { statement } from "../db/statement.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { uuidOf } from "../ids.ts";
 import { toDocument } from "./document-resource.ts";
 import { splitPassages } from "./split-passages.ts";

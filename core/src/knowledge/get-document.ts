@@ -1,7 +1,7 @@
 import type { Document } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { DocumentEntity } from "../db/entities/entities.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { notFound } from "../errors.ts";
 import { parseId } from "../ids.ts";
 import { toDocument } from "./document-resource.ts";

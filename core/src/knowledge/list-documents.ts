@@ -2,7 +2,7 @@ import type { Document, Page } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { DocumentEntity } from "../db/entities/entities.ts";
 import { cursorId, pageOf, type PageRequest } from "../db/page.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { toDocument } from "./document-resource.ts";
 
 /** The tenant's documents, newest first. */

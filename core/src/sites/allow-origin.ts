@@ -1,7 +1,7 @@
 import type { SiteId } from "@agent-engine/protocol/ids.ts";
 import type { Ctx } from "../context.ts";
 import { SiteEntity } from "../db/entities/entities.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { notFound } from "../errors.ts";
 
 /** Adds an origin to those that may embed the widget; adding it twice changes nothing. */

@@ -1,7 +1,7 @@
 import type { AgentId, SiteId } from "@agent-engine/protocol/ids.ts";
 import type { Ctx } from "../context.ts";
 import { SiteEntity } from "../db/entities/entities.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { newPublishableKey } from "../tenancy/api-key.ts";
 
 export interface CreateSite {

@@ -1,6 +1,6 @@
 import type { Ctx } from "../context.ts";
 import { ApiKey } from "../db/entities/entities.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { hashSecretKey, newSecretKey, type ApiKeyScope } from "./api-key.ts";
 
 /** Makes a secret key. The key itself is in the answer and nowhere else: only its hash is kept. */

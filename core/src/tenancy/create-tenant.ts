@@ -1,7 +1,7 @@
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import type { Services } from "../context.ts";
 import { Tenant } from "../db/entities/entities.ts";
-import { inTenantEntities } from "../db/transaction.ts";
+import { inTenantEntities } from "../db/entity-transaction.ts";
 
 /** Makes a tenant. The new id is the transaction's tenant, so row level security holds from its first row. */
 export async function createTenant(

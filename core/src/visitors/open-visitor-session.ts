@@ -1,6 +1,6 @@
 import type { SiteProfile, Visitor } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
-import { transactEntities } from "../db/transaction.ts";
+import { transactEntities } from "../db/entity-transaction.ts";
 import { AgentEntity, AgentVersionEntity, SiteEntity, VisitorEntity } from "../db/entities/entities.ts";
 import { ProblemError, notFound } from "../errors.ts";
 import { resolveProviderName } from "../models/resolve-provider-name.ts";
