@@ -90,12 +90,13 @@ function pathWithoutModules() {
   return folders.filter((folder) => !folder.split(sep).includes("node_modules")).join(delimiter);
 }
 
+/** npm makes the folders first and fills them later. */
 function countInstalled() {
   try {
-    return readdirSync(MODULES).reduce(
-      (sum, name) => sum + (name.startsWith("@") ? readdirSync(join(MODULES, name)).length : name[0] === "." ? 0 : 1),
-      0,
+    const folders = readdirSync(MODULES).flatMap((name) =>
+      name.startsWith("@") ? readdirSync(join(MODULES, name)).map((part) => join(name, part)) : [name],
     );
+    return folders.filter((name) => existsSync(join(MODULES, name, "package.json"))).length;
   } catch {
     return 0;
   }
