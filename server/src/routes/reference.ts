@@ -1,4 +1,4 @@
-import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { ProblemError } from "@agent-engine/core/errors.ts";
 import { createPrecompressedFiles } from "../http/precompressed.ts";
@@ -46,7 +46,7 @@ const SHORT = "public, max-age=300";
 /** `/openapi.json`, and `/docs`: the reference made from it. */
 export function referenceRoutes(app: OpenAPIHono<AppEnv>, publicUrl: string | null): void {
   const files = createPrecompressedFiles();
-  const scalar = createRequire(import.meta.url).resolve("@scalar/api-reference/browser/standalone.js");
+  const scalar = fileURLToPath(import.meta.resolve("@scalar/api-reference/browser/standalone.js"));
   let document: string | null = null;
 
   app.get("/openapi.json", (c) => {
