@@ -78,6 +78,8 @@ export class Channel implements ReaderSource {
   /** Learns the log's head from Postgres and wakes whoever is behind it, or was stopped. */
   repair(head: number): void {
     this.#head = Math.max(this.#head, head);
+    // What has arrived and waits for the end of the turn is no gap.
+    this.flush();
     for (const reader of this.readers) reader.wake();
   }
 
