@@ -1,5 +1,6 @@
-import type { LanguageModelV4CallOptions, LanguageModelV4StreamPart } from "@ai-sdk/provider";
+import type { LanguageModelV4CallOptions } from "@ai-sdk/provider";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
+import type { PartStream } from "./part-stream.ts";
 
 /** A model as the engine sees it. One `stream` is one attempt: providers never retry. */
 export interface ModelProvider {
@@ -8,7 +9,7 @@ export interface ModelProvider {
   readonly modelId: string;
   /** Longest silence: before the first part of the answer, and between two parts. */
   readonly stall: { firstPartMs: number; gapMs: number };
-  stream(options: LanguageModelV4CallOptions): PromiseLike<ReadableStream<LanguageModelV4StreamPart>>;
+  stream(options: LanguageModelV4CallOptions): PromiseLike<PartStream>;
   /** Never throws. */
   classifyFailure(error: unknown): Failure;
 }
@@ -21,10 +22,10 @@ export class ModelStalled extends Error {
   }
 }
 
-/** Made by the engine when a stream ends without saying why: the connection was cut or the server gave up. */
+/** A stream that ended without saying why: the connection was cut (`cause`) or the server gave up. */
 export class ModelStreamCut extends Error {
-  constructor() {
-    super("The model's stream ended without a finish reason");
+  constructor(cause?: unknown) {
+    super("The model's stream ended without a finish reason", { cause });
     this.name = "ModelStreamCut";
   }
 }

@@ -11,6 +11,7 @@ import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { EngineEffects } from "./effects.ts";
 import { ModelStalled, ModelStreamCut, type ModelProvider } from "./model-provider.ts";
 import { orAborted, pause, SETTLED } from "./pause.ts";
+import type { PartStream } from "./part-stream.ts";
 import type { StepWriter } from "./step-writer.ts";
 
 /** A name longer than any tool's: what a model makes up beyond it is noise. */
@@ -33,7 +34,7 @@ export interface TurnRequest {
   effects: EngineEffects;
 }
 
-type Reader = ReadableStreamDefaultReader<LanguageModelV4StreamPart>;
+type FinishPart = Extract<LanguageModelV4StreamPart, { type: "finish" }>;
 
 /** Never rejects for what the model does; rejects when an effect does. */
 export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
@@ -41,7 +42,7 @@ export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
   if (signal.aborted) return { kind: "stopped" };
   const upstream = new AbortController();
   const turn: Turn = {
-    reader: null,
+    answer: null,
     lastPartAt: effects.now(),
     parts: 0,
     settled: new AbortController(),
@@ -50,7 +51,7 @@ export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
   const stop = (reason: unknown) => {
     upstream.abort(reason);
     // Ends a pending read at once, also of a stream that does not honour the signal.
-    void turn.reader?.cancel(reason).catch(() => {});
+    void turn.answer?.cancel(reason);
   };
   const onAbort = () => stop(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });
@@ -75,7 +76,7 @@ export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
 }
 
 interface Turn {
-  reader: Reader | null;
+  answer: PartStream | null;
   lastPartAt: number;
   parts: number;
   settled: AbortController;
@@ -103,36 +104,33 @@ type ReadEnd = Extract<TurnEnd, { kind: "complete" }> | { kind: "error"; error: 
 
 async function readTurn(request: TurnRequest, turn: Turn, upstream: AbortSignal): Promise<ReadEnd> {
   const { model, options, writer, effects } = request;
-  let finish: Extract<LanguageModelV4StreamPart, { type: "finish" }> | null = null;
+  let finish: FinishPart | null = null;
   try {
     const opening = Promise.resolve(model.stream({ ...options, abortSignal: upstream }));
-    const stream = await orAborted(opening, upstream).catch((error: unknown) => {
-      opening.then((late) => late.cancel()).catch(() => {});
+    turn.answer = await orAborted(opening, upstream).catch((error: unknown) => {
+      opening.then((late) => late.cancel(error)).catch(() => {});
       throw error;
     });
-    turn.reader = stream.getReader();
   } catch (error) {
     return { kind: "error", error };
   }
   for (;;) {
-    let result: Awaited<ReturnType<Reader["read"]>>;
+    let parts: Awaited<ReturnType<PartStream["read"]>>;
     try {
-      result = await turn.reader.read();
+      parts = await turn.answer.read();
     } catch (error) {
       return { kind: "error", error };
     }
-    if (result.done) break;
-    const part = result.value;
-    if (part.type === "error") return { kind: "error", error: part.error };
-    if (part.type === "finish") finish = part;
-    else if (part.type !== "stream-start") writePart(request, part);
-    turn.lastPartAt = effects.now();
-    // The head of a response is no sign of life: vendors send it before they begin to think.
-    if (part.type !== "stream-start" && part.type !== "response-metadata") turn.parts++;
-    if (writer.mustFlush) {
-      await writer.flush();
-      turn.lastPartAt = effects.now();
+    if (parts === null) break;
+    for (const part of parts) {
+      if (part.type === "error") return { kind: "error", error: part.error };
+      if (part.type === "finish") finish = part;
+      else writePart(request, part);
+      // The head of a response is no sign of life: vendors send it before they begin to think.
+      if (part.type !== "stream-start" && part.type !== "response-metadata") turn.parts++;
     }
+    if (writer.mustFlush) await writer.flush();
+    turn.lastPartAt = effects.now();
   }
   const unified = finish?.finishReason.unified ?? "interrupted";
   if (finish === null || unified === "interrupted" || unified === "error") {

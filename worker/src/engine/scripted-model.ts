@@ -3,6 +3,7 @@ import type { LanguageModelV4CallOptions, LanguageModelV4StreamPart } from "@ai-
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { ModelProvider } from "./model-provider.ts";
 import { ModelStalled, ModelStreamCut } from "./model-provider.ts";
+import { partsOf } from "./part-stream.ts";
 import type { VirtualClock } from "./virtual-clock.ts";
 
 export type Action =
@@ -52,7 +53,7 @@ export function scriptedModel(clock: VirtualClock, scripts: readonly (readonly A
       const [first] = script;
       if (first && "fail" in first) throw new ScriptedFailure(first.fail);
       const parts = play(script, clock);
-      return new ReadableStream<LanguageModelV4StreamPart>(
+      const stream = new ReadableStream<LanguageModelV4StreamPart>(
         {
           async pull(controller) {
             const next = await parts.next();
@@ -62,6 +63,7 @@ export function scriptedModel(clock: VirtualClock, scripts: readonly (readonly A
         },
         { highWaterMark: 0 },
       );
+      return partsOf(stream);
     },
     classifyFailure(error) {
       if (error instanceof ScriptedFailure) return error.failure;

@@ -1,5 +1,6 @@
 import type { LanguageModelV4 } from "@ai-sdk/provider";
 import type { ModelProvider } from "../engine/model-provider.ts";
+import { partsOf } from "../engine/part-stream.ts";
 import { classifyModelFailure } from "./model-failure.ts";
 
 /**
@@ -8,18 +9,23 @@ import { classifyModelFailure } from "./model-failure.ts";
  */
 export const DEFAULT_STALL = { firstPartMs: 30_000, gapMs: 20_000 };
 
+export interface ProviderOptions {
+  stall?: ModelProvider["stall"];
+  now?: () => number;
+}
+
 /** A model of the AI SDK as the engine sees it. Uses `doStream` itself: the SDK's retries are never involved. */
 export function aiSdkProvider(
   provider: string,
   model: Pick<LanguageModelV4, "modelId" | "doStream">,
-  options: { stall?: ModelProvider["stall"]; now?: () => number } = {},
+  options: ProviderOptions = {},
 ): ModelProvider {
   const now = options.now ?? Date.now;
   return {
     provider,
     modelId: model.modelId,
     stall: options.stall ?? DEFAULT_STALL,
-    stream: async (call) => (await model.doStream(call)).stream,
+    stream: async (call) => partsOf((await model.doStream(call)).stream),
     classifyFailure: (error) => classifyModelFailure(error, now()),
   };
 }

@@ -30,6 +30,7 @@ const byWords: readonly (readonly [RegExp, Verdict])[] = [
     /context_length_exceeded|context window|maximum context length|prompt is too long/i,
     ["permanent", "context_too_long"],
   ],
+  [/rate_limit_(exceeded|error)/i, ["transient", "rate_limited"]],
   [/content_filter|content_policy|content management policy/i, ["permanent", "content_filtered"]],
 ];
 
@@ -45,7 +46,10 @@ export class ModelNotConfigured extends Error {
 export function classifyModelFailure(error: unknown, nowMs: number): Failure {
   if (error instanceof ModelNotConfigured) return failure(["permanent", "not_configured"], error.message);
   if (error instanceof ModelStalled) return failure(["transient", "stalled"], error.message);
-  if (error instanceof ModelStreamCut) return failure(["transient", "cut_off"], error.message);
+  if (error instanceof ModelStreamCut) {
+    const network = networkError(error.cause);
+    return failure(["transient", "cut_off"], network ? `${network.code}: ${network.message}` : error.message);
+  }
   if (APICallError.isInstance(error)) return apiFailure(error, nowMs);
   if (isProviderStreamError(error)) {
     const words = `${error.type ?? ""} ${error.code ?? ""} ${error.message}`;

@@ -45,8 +45,8 @@ function model(choice: Partial<ModelChoice>, keys: Partial<Config["models"]> = {
 
 async function read(provider: ModelProvider, options: { abortSignal?: AbortSignal } = {}) {
   const parts: LanguageModelV4StreamPart[] = [];
-  const stream = await provider.stream({ prompt, ...options });
-  for await (const part of stream as unknown as AsyncIterable<LanguageModelV4StreamPart>) parts.push(part);
+  const answer = await provider.stream({ prompt, ...options });
+  for (let read = await answer.read(); read !== null; read = await answer.read()) parts.push(...read);
   const text = parts.map((part) => (part.type === "text-delta" ? part.delta : "")).join("");
   return { parts, text, finish: parts.find((part) => part.type === "finish") };
 }
@@ -134,15 +134,22 @@ describe.each<[string, () => ModelProvider]>([
   it("is aborted upstream", async () => {
     server.enqueue({ steps: [{ kind: "text", text: "one two" }, { kind: "stall" }] });
     const abort = new AbortController();
-    const stream = await open().stream({ prompt, abortSignal: abort.signal });
-    const reader = stream.getReader();
-    await reader.read();
+    const answer = await open().stream({ prompt, abortSignal: abort.signal });
+    await answer.read();
     abort.abort();
     await expect(
       (async () => {
-        while (!(await reader.read()).done);
+        while ((await answer.read()) !== null);
       })(),
     ).rejects.toMatchObject({ name: "AbortError" });
+  });
+
+  it("ends a pending read when it is cancelled", async () => {
+    server.enqueue({ steps: [{ kind: "stall" }] });
+    const answer = await open().stream({ prompt });
+    const reading = answer.read();
+    await answer.cancel("enough");
+    expect(await reading).toBeNull();
   });
 });
 

@@ -7,7 +7,7 @@ import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
 import type { ModelProvider } from "../engine/model-provider.ts";
 import type { Egress } from "../toolkits/egress.ts";
 import { aiSdkProvider } from "./ai-sdk-provider.ts";
-import { coalescingFetch } from "./coalesce-chunks.ts";
+import { chatProvider } from "./chat-provider.ts";
 import { extractiveModel, type ExtractivePace } from "./extractive/model.ts";
 import { classifyModelFailure, ModelNotConfigured } from "./model-failure.ts";
 
@@ -43,8 +43,9 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       const apiKey = secrets.openaiApiKey ?? models.openaiApiKey;
       const baseURL = models.openaiBaseUrl ?? "https://api.openai.com/v1";
       if (apiKey === null && models.openaiBaseUrl === null) return notConfigured(name, "OPENAI_API_KEY is not set.");
-      const openai = createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch: coalescingFetch(vendorFetch) });
-      return aiSdkProvider(name, openai.chat(choice.name ?? models.openaiModel), stall);
+      const open = (fetch: typeof globalThis.fetch) =>
+        createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch }).chat(choice.name ?? models.openaiModel);
+      return chatProvider(name, open, vendorFetch, stall);
     }
     case "anthropic": {
       const apiKey = secrets.anthropicApiKey ?? models.anthropicApiKey;
@@ -54,16 +55,14 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
     }
     case "openai-compatible": {
       const { baseUrl } = choice.settings;
+      const modelName = choice.name;
       if (!baseUrl) return notConfigured(name, "The agent's model has no base URL.");
-      if (choice.name === null) return notConfigured(name, "The agent's model has no name.");
-      const compatible = createOpenAICompatible({
-        name: "openaiCompatible",
-        baseURL: baseUrl,
-        fetch: coalescingFetch(sources.egress.fetch),
-        includeUsage: true,
-        ...(secrets.apiKey === undefined ? {} : { apiKey: secrets.apiKey }),
-      });
-      return aiSdkProvider(name, compatible.chatModel(choice.name), stall);
+      if (modelName === null) return notConfigured(name, "The agent's model has no name.");
+      const settings = { name: "openaiCompatible", baseURL: baseUrl, includeUsage: true };
+      const key = secrets.apiKey === undefined ? {} : { apiKey: secrets.apiKey };
+      const open = (fetch: typeof globalThis.fetch) =>
+        createOpenAICompatible({ ...settings, ...key, fetch }).chatModel(modelName);
+      return chatProvider(name, open, sources.egress.fetch, stall);
     }
     case "extractive":
       return aiSdkProvider(name, extractiveModel(sources.extractivePace), stall);
