@@ -1,0 +1,112 @@
+/** Production's shape on one machine: separate server and worker processes on one Postgres and one Redis. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { freePort } from "@agent-engine/core/dev/free-port.ts";
+import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
+import { startModelServer, type ModelServer } from "@agent-engine/testing/model-server.ts";
+import { createTestDatabase } from "@agent-engine/testing/postgres.ts";
+import { startProcess, type RunningProcess } from "@agent-engine/testing/processes.ts";
+import { startRedis, type TestRedis } from "@agent-engine/testing/redis.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import pg from "pg";
+
+export interface Cluster {
+  servers: { url: string; process: RunningProcess }[];
+  workers: ClusterWorker[];
+  model: ModelServer;
+  redis: TestRedis;
+  /** As the database's owner. */
+  db: pg.Pool;
+  keys: { publishableKey: string; secretKey: string; agentId: string };
+  addWorker(): Promise<ClusterWorker>;
+  stop(): Promise<void>;
+}
+
+export interface ClusterWorker {
+  process: RunningProcess;
+  /** Between this worker and Redis. */
+  redisProxy: FaultProxy;
+}
+
+/** The origin that the seeded site allows. */
+export const DEMO_ORIGIN = "http://localhost:3002";
+
+export async function startCluster(options: { servers: number; workers: number }): Promise<Cluster> {
+  const ends: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const end of ends.toReversed()) await end();
+  };
+  try {
+    const database = await createTestDatabase();
+    ends.push(() => database.drop());
+    const db = new pg.Pool({ connectionString: database.ownerUrl, max: 4 });
+    db.on("error", () => {});
+    ends.push(() => db.end());
+    const redis = await startRedis();
+    ends.push(() => redis.stop());
+    const model = await startModelServer({ tokens: 20 });
+    ends.push(() => model.stop());
+    const dataDir = mkdtempSync(join(tmpdir(), "agent-engine-e2e-"));
+    ends.push(async () => rmSync(dataDir, { recursive: true, force: true }));
+
+    const env = {
+      DATABASE_URL: database.ownerUrl,
+      REDIS_URL: redis.url,
+      SECRET_KEY: "e2e-master-key-that-is-long-enough-to-be-taken",
+      OPENAI_BASE_URL: model.url,
+      DATA_DIR: dataDir,
+      LOG_LEVEL: "info",
+    };
+    const run = (name: string, more: Record<string, string>): RunningProcess => {
+      const child = startProcess({ name, args: ["scripts/start.ts"], env: { ...env, ...more } });
+      ends.push(() => child.stop());
+      return child;
+    };
+    const servers: Cluster["servers"] = [];
+    for (let i = 0; i < options.servers; i++) {
+      const port = await freePort();
+      const child = run(`server ${i}`, { ROLE: "server", PORT: String(port) });
+      servers.push({ url: `http://127.0.0.1:${port}`, process: child });
+      await child.waitUntilReady(`http://127.0.0.1:${port}/readyz`, 60_000);
+    }
+    const keys = await waitFor(() => readKeys(dataDir), { describe: "dev.json" });
+    const workers: ClusterWorker[] = [];
+    const addWorker = async (): Promise<ClusterWorker> => {
+      const redisProxy = await startFaultProxy({ target: { port: redis.port } });
+      ends.push(() => redisProxy.stop());
+      const before = await liveWorkers(db);
+      const child = run(`worker ${workers.length}`, {
+        ROLE: "worker",
+        REDIS_URL: `redis://127.0.0.1:${redisProxy.port}`,
+      });
+      await waitFor(async () => !child.isRunning() || (await liveWorkers(db)) > before, {
+        describe: () => `a worker's heartbeat; its log ends with:\n${child.logs().slice(-2_000)}`,
+        timeoutMs: 60_000,
+      });
+      if (!child.isRunning()) throw new Error(`a worker ended at its start:\n${child.logs().slice(-2_000)}`);
+      const worker = { process: child, redisProxy };
+      workers.push(worker);
+      return worker;
+    };
+    for (let i = 0; i < options.workers; i++) await addWorker();
+    return { servers, workers, model, redis, db, keys, addWorker, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function liveWorkers(db: pg.Pool): Promise<number> {
+  const { rows } = await db.query("select count(*)::int as n from workers where expires_at > now()");
+  return rows[0].n;
+}
+
+function readKeys(dataDir: string): Cluster["keys"] | null {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, "dev.json"), "utf8")) as Cluster["keys"];
+  } catch {
+    return null;
+  }
+}
