@@ -19,7 +19,7 @@ const TYPES: Record<string, string> = {
 };
 
 /** A content hash in the name: the file under that name never changes. */
-const HASHED = /[-.][A-Za-z0-9_-]{8,}\.\w+$/;
+const HASHED = /[-.][A-Za-z0-9_-]{8}\.\w+$/;
 const IMMUTABLE = "public, max-age=31536000, immutable";
 /** The script tag's file keeps its name across releases. */
 const SHORT = "public, max-age=300, stale-while-revalidate=86400";
