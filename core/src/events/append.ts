@@ -31,7 +31,10 @@ export interface Slot {
  * What became of a slot. `fenced`: the lease is no longer the writer's, or its position is already past these events.
  * `locked`: another writer holds the conversation for a moment; try again.
  */
-export type SlotOutcome = { outcome: "ok"; envelopes: StoredEnvelope[] } | { outcome: "fenced" } | { outcome: "locked" };
+export type SlotOutcome =
+  | { outcome: "ok"; envelopes: StoredEnvelope[] }
+  | { outcome: "fenced" }
+  | { outcome: "locked" };
 
 interface AppendRow {
   slot: number;

@@ -19,7 +19,13 @@ export interface AppendSource {
   /** Takes what is pending, or null; asked again only after `settle`. */
   take(): Slot | null;
   /** Told what became of the slot it gave. `stored` without envelopes: an earlier try had stored it. */
-  settle(slot: Slot, result: { kind: "stored"; envelopes: StoredEnvelope[] | null } | { kind: "fenced" } | { kind: "failed"; error: unknown }): void;
+  settle(
+    slot: Slot,
+    result:
+      | { kind: "stored"; envelopes: StoredEnvelope[] | null }
+      | { kind: "fenced" }
+      | { kind: "failed"; error: unknown },
+  ): void;
 }
 
 export interface Appender {
@@ -34,7 +40,13 @@ const LOCKED_RETRY_MS = 5;
 const CONNECTION_RETRY_MS = 200;
 const MAX_BATCH_SLOTS = 512;
 
-export function createAppender(deps: { db: Database; bus: EventBus; log: Logger }): Appender {
+interface AppenderDeps {
+  db: Pick<Database, "query">;
+  bus: Pick<EventBus, "publish">;
+  log: Logger;
+}
+
+export function createAppender(deps: AppenderDeps): Appender {
   const lanes = Array.from({ length: LANES }, () => createLane(deps));
   return {
     request(source) {
@@ -51,73 +63,92 @@ function laneOf(conversationId: string): number {
   return Number.parseInt(conversationId.slice(-2), 16) % LANES;
 }
 
-function createLane({ db, bus, log }: { db: Database; bus: EventBus; log: Logger }) {
+/** A slot on its way. `isRepeat`: an earlier try may have stored it, its answer was lost. */
+interface Entry {
+  source: AppendSource;
+  slot: Slot;
+  isRepeat: boolean;
+}
+
+function createLane({ db, bus, log }: AppenderDeps) {
   const waiting = new Set<AppendSource>();
+  /** Slots to try again: they go with the next flush, so that one conversation never holds up the others. */
+  let held: Entry[] = [];
+  let isConnectionLost = false;
   let running: Promise<void> | null = null;
+  let wake: (() => void) | null = null;
 
   async function drain(): Promise<void> {
     // One turn of the event loop, so that the events of this tick travel together.
     await new Promise<void>((resolve) => setImmediate(resolve));
-    while (waiting.size > 0) await flush();
+    while (waiting.size > 0 || held.length > 0) {
+      await flush();
+      if (isConnectionLost) await delay(CONNECTION_RETRY_MS);
+      else if (held.length > 0 && waiting.size === 0) await arrivalOrDelay(LOCKED_RETRY_MS);
+    }
+    // Right after the look, without an await: a request made in between would be forgotten.
+    running = null;
   }
 
   async function flush(): Promise<void> {
-    const batch: { source: AppendSource; slot: Slot }[] = [];
+    const batch = held;
+    held = [];
     for (const source of waiting) {
       if (batch.length >= MAX_BATCH_SLOTS) break;
       waiting.delete(source);
       const slot = source.take();
-      if (slot) batch.push({ source, slot });
+      if (slot) batch.push({ source, slot, isRepeat: false });
     }
-    await store(batch);
+    isConnectionLost = false;
+    if (batch.length > 0) await store(batch);
   }
 
-  async function store(batch: { source: AppendSource; slot: Slot }[]): Promise<void> {
-    let rest = batch;
-    let isRepeat = false;
-    while (rest.length > 0) {
-      let outcomes: SlotOutcome[];
-      const slots = rest.map(({ slot }) => slot);
-      try {
-        outcomes = appendOutcomes(slots, await db.query(appendEvents, appendValues(slots)));
-      } catch (error) {
-        if (isDataError(error)) {
-          await bisect(rest, error);
-          return;
-        }
-        // The connection broke: the batch may be stored or not. Its positions will tell.
-        log.warn({ err: error, slots: slots.length }, "append interrupted, trying again");
-        isRepeat = true;
-        await delay(CONNECTION_RETRY_MS);
-        continue;
-      }
-      const locked: typeof rest = [];
-      for (const [index, outcome] of outcomes.entries()) {
-        const entry = rest[index];
-        if (!entry) continue;
-        if (outcome.outcome === "ok") {
-          bus.publish({
-            conversationId: entry.slot.conversationId,
-            tenantId: entry.slot.tenantId,
-            events: outcome.envelopes,
-          });
-          entry.source.settle(entry.slot, { kind: "stored", envelopes: outcome.envelopes });
-        } else if (outcome.outcome === "locked") {
-          locked.push(entry);
-        } else if (isRepeat && (await wasStored(db, entry.slot))) {
-          // Readers find it by the repair of heads; publishing what we did not see numbered would be a guess.
-          entry.source.settle(entry.slot, { kind: "stored", envelopes: null });
-        } else {
-          entry.source.settle(entry.slot, { kind: "fenced" });
-        }
-      }
-      rest = locked;
-      if (rest.length > 0) await delay(LOCKED_RETRY_MS);
+  async function store(batch: Entry[]): Promise<void> {
+    let outcomes: SlotOutcome[];
+    const slots = batch.map(({ slot }) => slot);
+    try {
+      outcomes = appendOutcomes(slots, await db.query(appendEvents, appendValues(slots)));
+    } catch (error) {
+      if (isPermanent(error)) return bisect(batch, error);
+      // The connection broke: the batch may be stored or not. Its positions will tell.
+      holdAfter(error, batch);
+      return;
     }
+    for (const [index, result] of outcomes.entries()) {
+      const entry = batch[index];
+      if (!entry) continue;
+      const { source, slot } = entry;
+      if (result.outcome === "ok") {
+        const { envelopes } = result;
+        bus.publish({ conversationId: slot.conversationId, tenantId: slot.tenantId, events: envelopes });
+        source.settle(slot, { kind: "stored", envelopes });
+      } else if (result.outcome === "locked") held.push(entry);
+      else if (entry.isRepeat) await settleRepeat(entry);
+      else source.settle(slot, { kind: "fenced" });
+    }
+  }
+
+  /** A repeat that is refused may have been stored the first time. */
+  async function settleRepeat(entry: Entry): Promise<void> {
+    let isStored: boolean;
+    try {
+      isStored = await wasStored(db, entry.slot);
+    } catch (error) {
+      holdAfter(error, [entry]);
+      return;
+    }
+    // Readers find it by the repair of heads; publishing what we did not see numbered would be a guess.
+    entry.source.settle(entry.slot, isStored ? { kind: "stored", envelopes: null } : { kind: "fenced" });
+  }
+
+  function holdAfter(error: unknown, batch: readonly Entry[]): void {
+    log.warn({ err: error, slots: batch.length }, "append interrupted, trying again");
+    isConnectionLost = true;
+    for (const entry of batch) held.push({ ...entry, isRepeat: true });
   }
 
   /** One bad event must not fail its neighbours: halves the batch until the culprit stands alone. */
-  async function bisect(batch: { source: AppendSource; slot: Slot }[], error: unknown): Promise<void> {
+  async function bisect(batch: Entry[], error: unknown): Promise<void> {
     const [only] = batch;
     if (batch.length === 1 && only) {
       log.error({ err: error, conversationId: only.slot.conversationId }, "an event cannot be stored");
@@ -129,12 +160,16 @@ function createLane({ db, bus, log }: { db: Database; bus: EventBus; log: Logger
     await store(batch.slice(middle));
   }
 
+  async function arrivalOrDelay(ms: number): Promise<void> {
+    await Promise.race([delay(ms), new Promise<void>((resolve) => (wake = resolve))]);
+    wake = null;
+  }
+
   return {
     request(source: AppendSource) {
       waiting.add(source);
-      running ??= drain().finally(() => {
-        running = null;
-      });
+      wake?.();
+      running ??= drain();
     },
     async idle() {
       while (running) await running;
@@ -148,7 +183,7 @@ const position = statement<{ run_id: string | null; epoch: number; run_pos: stri
 );
 
 /** Whether a slot whose answer was lost is in the log: the lease is still ours and its position lies behind the slot. */
-async function wasStored(db: Database, slot: Slot): Promise<boolean> {
+async function wasStored(db: Pick<Database, "query">, slot: Slot): Promise<boolean> {
   if (!slot.fence) return false;
   const [head] = await db.query(position, [uuidOf(slot.tenantId), uuidOf(slot.conversationId)]);
   return (
@@ -159,9 +194,12 @@ async function wasStored(db: Database, slot: Slot): Promise<boolean> {
   );
 }
 
-/** SQLSTATE classes 22 (data) and 23 (constraint): trying again cannot help. */
-function isDataError(error: unknown): boolean {
-  return typeof error === "object" && error !== null && "code" in error && /^2[23]/.test(String(error.code));
+/**
+ * SQLSTATE classes of what is wrong with the statement or its data (22 data, 23 constraint, 42 and 0A the statement,
+ * 54 limits): trying again cannot help. Everything else is about the server or the way to it.
+ */
+function isPermanent(error: unknown): boolean {
+  return typeof error === "object" && error !== null && "code" in error && /^(0A|22|23|42|54)/.test(String(error.code));
 }
 
 function delay(ms: number): Promise<void> {

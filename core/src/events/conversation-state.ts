@@ -11,7 +11,11 @@ export async function conversationState(
   reader: Audience,
 ): Promise<ConversationState> {
   let state = initialState;
-  const range = { conversationId: input.conversationId, after: 0, ...(input.at === undefined ? {} : { upTo: input.at }) };
+  const range = {
+    conversationId: input.conversationId,
+    after: 0,
+    ...(input.at === undefined ? {} : { upTo: input.at }),
+  };
   for await (const page of readAllEvents(ctx, range)) {
     state = reduce(
       state,

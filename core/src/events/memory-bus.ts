@@ -13,7 +13,8 @@ export function createMemoryBus(): EventBus {
       conversations.set(conversationId, listeners.add(onBatch));
       return () => {
         listeners.delete(onBatch);
-        if (listeners.size === 0 && conversations.get(conversationId) === listeners) conversations.delete(conversationId);
+        if (listeners.size === 0 && conversations.get(conversationId) === listeners)
+          conversations.delete(conversationId);
       };
     },
     onReconnect: () => () => {},

@@ -33,7 +33,10 @@ export interface ReadEvents {
  * Reads a stretch of a conversation's log, ascending, adjacent deltas merged. Checks nothing about the reader: ask
  * `getConversation` first, and cut to the audience after.
  */
-export async function readEvents(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): Promise<StoredEnvelope[]> {
+export async function readEvents(
+  ctx: Pick<Ctx, "services" | "tenantId">,
+  input: ReadEvents,
+): Promise<StoredEnvelope[]> {
   return toEnvelopes(input.conversationId, await readRows(ctx, input));
 }
 

@@ -11,7 +11,12 @@ const channelOf = (conversationId: string) => `ev:${conversationId}`;
  */
 export function createRedisBus(url: string, log: Logger): EventBus {
   const options = { retryStrategy: (attempt: number) => Math.min(attempt * 100, 1_000) };
-  const publisher = new Redis(url, { ...options, enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 1_000 });
+  const publisher = new Redis(url, {
+    ...options,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    commandTimeout: 1_000,
+  });
   const subscriber = new Redis(url, { ...options, maxRetriesPerRequest: null, autoResubscribe: true });
   const conversations = new Map<string, { listeners: Set<(batch: PublishedBatch) => void>; ready: Promise<void> }>();
   const controls = new Set<(message: ControlMessage) => void>();
