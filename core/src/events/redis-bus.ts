@@ -16,6 +16,8 @@ export function createRedisBus(url: string, log: Logger): EventBus {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 1,
     commandTimeout: 1_000,
+    // The batches of one flush leave in one write.
+    enableAutoPipelining: true,
   });
   const subscriber = new Redis(url, { ...options, maxRetriesPerRequest: null, autoResubscribe: true });
   const conversations = new Map<string, { listeners: Set<(batch: PublishedBatch) => void>; ready: Promise<void> }>();
