@@ -153,6 +153,52 @@ describe.each<[string, () => ModelProvider]>([
   });
 });
 
+describe("anthropic", () => {
+  const events = [
+    { type: "message_start", message: { id: "m", model: "claude-test", usage: { input_tokens: 9, output_tokens: 0 } } },
+    { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
+    { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "Hello" } },
+    { type: "content_block_stop", index: 0 },
+    { type: "content_block_start", index: 1, content_block: { type: "tool_use", id: "t1", name: "look", input: {} } },
+    { type: "content_block_delta", index: 1, delta: { type: "input_json_delta", partial_json: '{"id":7}' } },
+    { type: "content_block_stop", index: 1 },
+    { type: "message_delta", delta: { stop_reason: "tool_use" }, usage: { output_tokens: 4 } },
+    { type: "message_stop" },
+  ];
+  const asks: Request[] = [];
+  const answering = (status: number, body: string, type = "text/event-stream") =>
+    resolveModel(
+      { provider: "anthropic", name: null, settings: {} },
+      {
+        models: { ...noKeys, anthropicApiKey: "key" },
+        egress,
+        vendorFetch: async (input, init) => {
+          asks.push(new Request(input, init));
+          return new Response(body, { status, headers: { "content-type": type, "request-id": "req_7" } });
+        },
+      },
+    );
+
+  it("streams text, tool calls and tokens", async () => {
+    const stream = events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join("");
+    const { parts, text, finish } = await read(answering(200, stream));
+    expect(text).toBe("Hello");
+    expect(parts.find((part) => part.type === "tool-call")).toMatchObject({ toolName: "look", input: '{"id":7}' });
+    expect(finish).toMatchObject({ finishReason: { unified: "tool-calls" }, usage: { outputTokens: { total: 4 } } });
+    expect(asks[0]?.url).toBe("https://api.anthropic.com/v1/messages");
+    expect(asks[0]?.headers.get("x-api-key")).toBe("key");
+  });
+
+  it("classifies its errors, before and inside the stream", async () => {
+    const overloaded = { type: "error", error: { type: "overloaded_error", message: "Overloaded" } };
+    const refused = answering(529, JSON.stringify(overloaded), "application/json");
+    expect(await failureOf(refused)).toMatchObject({ kind: "transient", code: "unavailable", requestId: "req_7" });
+    const begun = events.slice(0, 3).map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+    const broken = answering(200, `${begun.join("")}event: error\ndata: ${JSON.stringify(overloaded)}\n\n`);
+    expect(await failureOf(broken)).toMatchObject({ kind: "transient", code: "unavailable" });
+  });
+});
+
 describe("a tenant's own address", () => {
   it("is refused when it is private", async () => {
     const choice: ModelChoice = {

@@ -6,8 +6,9 @@ import { examples, type Persona } from "./small-talk.ts";
 
 /** From here on a passage is taken for the answer. */
 const ANSWERS = 0.55;
-/** From here on a passage is worth showing, with a caution. */
-const RELATED = 0.28;
+/** From here on a passage is worth showing, with a caution: sooner when its document is about the topic. */
+const RELATED = 0.5;
+const RELATED_ON_TOPIC = 0.28;
 /** A second passage is added when it is nearly as good as the first. */
 const NEARLY = 0.8;
 
@@ -18,13 +19,13 @@ export function answerFrom(question: Question, result: string, persona: Persona)
     return "I am sorry, I could not look that up just now. Please try again in a moment.";
   }
   const [best, ...others] = bestPassages(question, sources);
-  if (!best || best.relevance < RELATED)
+  if (!best || !isRelated(best))
     return notKnown(
       persona,
       sources.map((source) => source.title),
     );
   const isAnswer = best.relevance >= ANSWERS;
-  const second = others.find((other) => other.relevance >= best.relevance * NEARLY && addsTo(best, other));
+  const second = isAnswer && question.words.length > 1 ? others.find((other) => addsTo(best, other)) : undefined;
   const opening = isAnswer
     ? "Here is what I found"
     : "I am not sure this answers your question, but it is the closest I found";
@@ -52,7 +53,12 @@ function notKnown(persona: Persona, titles: readonly string[]): string {
   return `${sorry} Could you put it in other words?`;
 }
 
+function isRelated({ relevance, isOnTopic }: Passage): boolean {
+  return relevance >= (isOnTopic ? RELATED_ON_TOPIC : RELATED);
+}
+
 function addsTo(best: Passage, other: Passage): boolean {
+  if (other.relevance < best.relevance * NEARLY || other.covered < best.covered * NEARLY) return false;
   return !best.quote.includes(other.quote) && !other.quote.includes(best.quote);
 }
 

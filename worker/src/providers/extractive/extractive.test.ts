@@ -78,30 +78,30 @@ describe("small talk", () => {
 
 describe("the first turn", () => {
   it.each([
-    ["How long does delivery take?", "How long does delivery take?"],
-    ["Hi, do you ship to Spain?", "do you ship to Spain?"],
-    ["Hello there! When are you open", "When are you open"],
-    ["thanks, but how do I return shoes?", "thanks, but how do I return shoes?"],
+    ["How long does delivery take?", "delivery"],
+    ["Hi, do you ship to Spain?", "ship spain"],
+    ["Hello there! When are you open", "open"],
+    ["Which payment methods are accepted?", "payment methods accepted"],
   ])("searches for %s", (text, query) => expect(turn(said(text))).toEqual({ kind: "search", query }));
 
   it("adds what a follow-up refers to, and only then", () => {
     const before = [said("Do you ship to Canada?"), replied("Yes.")];
     expect(turn(...before, said("How long does it take?"))).toEqual({
       kind: "search",
-      query: "How long does it take? ship canada",
+      query: "ship canada",
     });
-    expect(turn(...before, said("And to Norway?"))).toEqual({ kind: "search", query: "And to Norway? ship canada" });
-    expect(turn(...before, said("Why?"))).toEqual({ kind: "search", query: "Why? ship canada" });
+    expect(turn(...before, said("And to Norway?"))).toEqual({ kind: "search", query: "norway ship canada" });
+    expect(turn(...before, said("Why?"))).toEqual({ kind: "search", query: "ship canada" });
     expect(turn(...before, said("Which payment methods are accepted?"))).toEqual({
       kind: "search",
-      query: "Which payment methods are accepted?",
+      query: "payment methods accepted",
     });
   });
 
   it("searches again for each new question", () => {
     expect(turn(said("Shipping?"), ...found(shipping), replied("Yes."), said("Returns?"))).toEqual({
       kind: "search",
-      query: "Returns?",
+      query: "returns",
     });
   });
 

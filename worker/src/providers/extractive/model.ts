@@ -6,7 +6,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4StreamPart } from "@ai-sdk/provider";
 import { answerFrom, ASK_A_QUESTION, noKnowledge } from "./answer.ts";
-import { KNOWLEDGE_SEARCH, questionOf, searchQuery, searchResult } from "./question.ts";
+import { KNOWLEDGE_SEARCH, questionOf, searchResult } from "./question.ts";
 import { smallTalk, type Persona } from "./small-talk.ts";
 
 export interface ExtractivePace {
@@ -37,7 +37,7 @@ export function takeTurn(options: Pick<LanguageModelV4CallOptions, "prompt" | "t
   if (question.words.length + question.context.length === 0) return { kind: "say", text: ASK_A_QUESTION };
   const canSearch = options.tools?.some((tool) => tool.name === KNOWLEDGE_SEARCH) === true;
   if (!canSearch) return { kind: "say", text: noKnowledge(persona) };
-  return { kind: "search", query: searchQuery(question) };
+  return { kind: "search", query: question.query };
 }
 
 function personaOf(providerOptions: LanguageModelV4CallOptions["providerOptions"]): Persona {

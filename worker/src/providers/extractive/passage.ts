@@ -9,9 +9,16 @@ export interface Passage {
   source: NumberedSource;
   /** Whole sentences of the source, in its own words. */
   quote: string;
-  /** How well the passage answers the question, 0..1. */
+  /** How well the passage answers the question: 0, and 1 or a little more when everything is in it. */
   relevance: number;
+  /** The share of the question's words in the quotation itself, 0..1. */
+  covered: number;
+  /** Its document is about a word of the question. */
+  isOnTopic: boolean;
 }
+
+/** What a title that names the question's words adds. */
+const TITLE_BONUS = 0.15;
 
 const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
 
@@ -35,8 +42,10 @@ function bestPassage(question: Question, source: NumberedSource): Passage | null
   // A title often holds the very word that its text takes for granted.
   const own = scoreOf(question, `${source.title} ${quote}`);
   // The search knows which words are rare; we know which sentences were chosen.
-  const relevance = (own + Math.min(1, Math.max(0, source.score))) / 2;
-  return { source, quote, relevance };
+  const found = (own + Math.min(1, Math.max(0, source.score))) / 2;
+  const titled = scoreOf(question, source.title);
+  const covered = scoreOf(question, quote);
+  return { source, quote, covered, relevance: found + TITLE_BONUS * titled, isOnTopic: titled > 0 };
 }
 
 /** The words of the question itself count; those of the question before only tip the scale. */
@@ -61,7 +70,8 @@ function growQuote(question: Question, parts: readonly string[], from: number): 
     else break;
   }
   const previous = parts[start - 1];
-  if (previous !== undefined && length() + previous.length < MAX_QUOTE_LENGTH && adds(previous)) start--;
+  if (previous !== undefined && length() + previous.length < MAX_QUOTE_LENGTH && (adds(previous) || length() < 80))
+    start--;
   return cutAtWord(parts.slice(start, end).join(" "));
 }
 

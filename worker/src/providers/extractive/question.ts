@@ -1,6 +1,6 @@
 /** Finds out what the visitor asks, and what of the earlier conversation it refers to. */
 import type { LanguageModelV4Message, LanguageModelV4Prompt } from "@ai-sdk/provider";
-import { contentWords } from "./words.ts";
+import { contentWords, meaningfulWords } from "./words.ts";
 import { withoutGreeting } from "./small-talk.ts";
 
 export const KNOWLEDGE_SEARCH = "knowledge_search";
@@ -12,6 +12,8 @@ export interface Question {
   words: string[];
   /** Words of the question before, when this one only makes sense with it. */
   context: string[];
+  /** What to search for: the words that carry meaning, as they were written. */
+  query: string;
 }
 
 const REFERS_BACK = /\b(it|its|that|this|those|these|they|them|their|there|one|ones|same|instead|else|too)\b/i;
@@ -33,12 +35,8 @@ export function questionOf(prompt: LanguageModelV4Prompt): Question {
     : undefined;
   const context =
     before === undefined ? [] : contentWords(withoutGreeting(before)).filter((word) => !words.includes(word));
-  return { text, words, context };
-}
-
-/** What to search for: the visitor's own words, and those of the question before where this one refers to it. */
-export function searchQuery(question: Question): string {
-  return [question.text.trim(), ...question.context].join(" ").slice(0, 500);
+  const query = [...new Set([...meaningfulWords(text), ...meaningfulWords(withoutGreeting(before ?? ""))])];
+  return { text, words, context, query: query.join(" ").slice(0, 500).toWellFormed() };
 }
 
 /** The result of this turn's search, or null when it has not been made yet. */

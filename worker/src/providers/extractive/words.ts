@@ -5,17 +5,21 @@ const STOP_WORDS = new Set(
     "a an and are as at be been but by can could did do does for from get give had has have he her here him his how i " +
     "if in into is it its just let like may me might more much my no not of on or our out please she should so some " +
     "tell than that the their them then there these they this those to up us want was we were what when where which " +
-    "who whom why will with would you your yours about any also am im ive id long many need know find there's what's"
+    "who whom why will with would you your yours about any also am im ive id long many need know find there's what's something " +
+    "anything everything nothing thing things someone anyone take takes took ever really actually"
   ).split(" "),
 );
 
 const WORD = /[\p{L}\p{N}]+(?:['’][\p{L}]+)?/gu;
 
+/** The words that carry meaning, each once, in order, as they were written but in lower case. */
+export function meaningfulWords(text: string): string[] {
+  return [...new Set(allWords(text).filter((word) => !STOP_WORDS.has(word)))];
+}
+
 /** The words that carry meaning, reduced, each once, in order. */
 export function contentWords(text: string): string[] {
-  const words = new Set<string>();
-  for (const word of allWords(text)) if (!STOP_WORDS.has(word)) words.add(stem(word));
-  return [...words];
+  return [...new Set(meaningfulWords(text).map(stem))];
 }
 
 export function allWords(text: string): string[] {
@@ -30,7 +34,8 @@ function stem(word: string): string {
     .replace(/(?<=..[^s])s$/, "")
     .replace(/(?<=...)(ing|ed)$/, "")
     .replace(/(?<=...)([b-df-hj-np-tv-z])\1$/, "$1")
-    .replace(/(?<=...)e$/, "");
+    .replace(/(?<=...)e$/, "")
+    .replace(/^un(?=....)/, "");
 }
 
 /** The share of `wanted` that `text` holds, 0..1; 0 when nothing is wanted. Words match when one begins the other. */
