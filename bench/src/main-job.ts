@@ -15,7 +15,7 @@ import { figuresOf, isMet, type Measured } from "./main-job/figures.ts";
 import { measureLatency } from "./main-job/latency.ts";
 import { measureDirectStreams, measureStreams, type StreamPlan } from "./main-job/paced-streams.ts";
 import { measureThroughput } from "./main-job/throughput.ts";
-import { coresUsed, residentMb } from "./process-usage.ts";
+import { coresUsed, residentMb, type ByProcess } from "./process-usage.ts";
 import { table } from "./report.ts";
 import { startStack, type Stack } from "./stack.ts";
 import { openVisitor } from "./visitor.ts";
@@ -26,6 +26,9 @@ const SIZES = {
   quick: { pairs: 20, throughputSeconds: 4, streamTokens: 100, burst: 200, burstTokens: 30, idleMs: 1_000 },
 };
 
+/** With more of the machine than this taken by other programs, figures say little. */
+const DISTURBED_CORES = 0.2;
+
 export async function mainJob(size: keyof typeof SIZES): Promise<boolean> {
   const progress = (line: string): void => console.log(line);
   const stack = await startStack(progress);
@@ -33,7 +36,7 @@ export async function mainJob(size: keyof typeof SIZES): Promise<boolean> {
   process.once("SIGINT", interrupted);
   process.once("SIGTERM", interrupted);
   try {
-    const measured = await measureAll(stack, SIZES[size], progress);
+    const measured = await Promise.race([measureAll(stack, SIZES[size], progress), stack.broken]);
     const figures = figuresOf(measured);
     const problems = [measured.throughput, measured.streams, measured.starts, measured.fewStreams].flatMap(
       ({ failed }) => failed,
@@ -59,6 +62,10 @@ export async function mainJob(size: keyof typeof SIZES): Promise<boolean> {
     console.log(`\n${table(figures)}\n`);
     console.log(`cores busy: ${JSON.stringify(result.details.cores)}`);
     console.log(`${JSON.stringify(machine)}\nwritten to bench/results/${file}`);
+    const disturbance = Math.max(...Object.values(result.details.cores).map((cores) => cores?.["others"] ?? 0));
+    if (disturbance > DISTURBED_CORES) {
+      console.log(`Not to be trusted: other programs kept up to ${disturbance} cores busy meanwhile.`);
+    }
     for (const problem of problems.slice(0, 5)) console.error(`problem: ${problem}`);
     return problems.length === 0 && measured.streams.tokensDelivered === measured.streams.tokensExpected;
   } finally {
@@ -114,7 +121,7 @@ async function warmUp(stack: Stack): Promise<void> {
 }
 
 /** Which process was how busy in each part: what limits a figure is what is nearest to a whole core, or to all. */
-function coresByPhase(measured: Measured): Record<string, unknown> {
+function coresByPhase(measured: Measured): Record<string, ByProcess | null> {
   return {
     throughput: coresUsed(measured.throughput.usage),
     streams: coresUsed(measured.streams.usage),

@@ -1,13 +1,14 @@
 /** The product as it runs in production's shape on one machine: real processes, real Postgres and Redis, fsync on. */
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DEMO_ORIGIN } from "@agent-engine/core/demo/ensure-demo.ts";
 import { startEmbeddedPostgres } from "@agent-engine/core/dev/embedded-postgres.ts";
 import { freePort } from "@agent-engine/core/dev/free-port.ts";
 import { requireProgram } from "@agent-engine/testing/programs.ts";
 import { REPOSITORY, startProcess, type RunningProcess } from "@agent-engine/testing/processes.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import { benchFolder, sweepAbandoned } from "./abandoned.ts";
 import type { Roots } from "./process-usage.ts";
 import type { Endpoint } from "./visitor.ts";
 
@@ -17,6 +18,8 @@ export interface Stack {
   databaseUrl: string;
   /** Process ids by what they are. */
   pids: Roots;
+  /** Rejects, with what it printed last, when a process ends before `stop()`. */
+  broken: Promise<never>;
   stop(): Promise<void>;
 }
 
@@ -25,15 +28,27 @@ interface DevFile {
 }
 
 export async function startStack(say: (line: string) => void): Promise<Stack> {
-  const folder = join(REPOSITORY, ".data", `bench-${process.pid}`);
+  const folder = benchFolder(join(REPOSITORY, ".data"));
   mkdirSync(folder, { recursive: true });
+  sweepAbandoned(dirname(folder));
   const started: (() => Promise<unknown>)[] = [() => Promise.resolve(rmSync(folder, { recursive: true, force: true }))];
+  let isStopping = false;
+  let breakDown = (_error: Error): void => {};
+  const broken = new Promise<never>((_, reject) => {
+    breakDown = reject;
+  });
+  broken.catch(() => {});
   const stop = async (): Promise<void> => {
+    isStopping = true;
     for (const end of started.toReversed()) await end();
   };
   const run = (options: Parameters<typeof startProcess>[0]): RunningProcess => {
     const child = startProcess(options);
     started.push(() => child.stop());
+    void child.exited.then(({ code, signal }) => {
+      if (isStopping) return;
+      breakDown(new Error(`${child.name} ended (${signal ?? code}); it printed last:\n${child.logs().slice(-2_000)}`));
+    });
     return child;
   };
 
@@ -90,6 +105,7 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
         model: model.pid,
         client: process.pid,
       },
+      broken,
       stop,
     };
   } catch (error) {
