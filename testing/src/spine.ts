@@ -26,7 +26,7 @@ export interface Rung extends Doorbell {
 export interface Spine {
   services: TestServices;
   /** As the owner: row level security hides nothing, and time can be moved. */
-  owner: pg.Client;
+  owner: pg.Pool;
   /** Doorbells in the order they were rung. */
   rung: Rung[];
   appender: Appender;
@@ -41,8 +41,8 @@ export async function openSpine(): Promise<Spine> {
     ring: async (queueClass, doorbell) => void rung.push({ ...doorbell, queueClass }),
   };
   const services = { ...opened, queue };
-  const owner = new pg.Client({ connectionString: opened.ownerUrl });
-  await owner.connect();
+  const owner = new pg.Pool({ connectionString: opened.ownerUrl, max: 4 });
+  owner.on("error", (error) => opened.log.debug({ err: error }, "owner's connection lost"));
   return {
     services,
     owner,

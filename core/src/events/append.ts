@@ -28,7 +28,8 @@ export interface Slot {
 }
 
 /**
- * What became of a slot. `fenced`: the lease is no longer the writer's, or its position is already past these events.
+ * What became of a slot. `fenced`: the lease is no longer the writer's, its position is already past these events, or
+ * the conversation is gone.
  * `locked`: another writer holds the conversation for a moment; try again.
  */
 export type SlotOutcome =

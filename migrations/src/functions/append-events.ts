@@ -8,8 +8,8 @@ import type { Roles } from "../roles.ts";
  *
  * `append_events` is for workers: one statement for many conversations. A slot is one conversation's events,
  * contiguous. Heads are locked in id order, so overlapping batches cannot deadlock, and locked heads are skipped, to be
- * tried again with the next flush. It answers a row a slot: `ok` with the seq before its first event, `fenced`, or
- * `locked` (also when there is no head).
+ * tried again with the next flush. It answers a row a slot: `ok` with the seq before its first event, `fenced` (also
+ * when the conversation is gone), or `locked`.
  *
  * `append_to_conversation` is for transactions that append to one conversation, and waits for its lock: `ok` or `fenced`.
  */
@@ -97,7 +97,10 @@ const appendEvents = `
         join moved m on m.slot = e.slot
       )
       select w.slot,
-             case when m.slot is not null then 'ok' when l.conversation_id is not null then 'fenced' else 'locked' end,
+             case when m.slot is not null then 'ok'
+                  when l.conversation_id is not null then 'fenced'
+                  when exists (select from conversation_heads h where h.conversation_id = w.conversation_id) then 'locked'
+                  else 'fenced' end,
              m.base, statement_timestamp()::timestamptz(3)
       from wanted w
       left join locked l on l.conversation_id = w.conversation_id
