@@ -164,7 +164,7 @@ describe("latency and throttle", () => {
     const rest = "y".repeat(100_000);
     client.socket.write(rest);
     await aMoment();
-    expect(client.received.length).toBeLessThan(10_000);
+    expect(client.received.length).toBeLessThan(rest.length);
     await proxy.setMode({ kind: "pass" });
     await echoed(client, rest);
   });

@@ -35,7 +35,8 @@ export async function playStream(
 
   const includeUsage = request.stream_options?.include_usage === true;
   const chunks = chunkWriter(`chatcmpl-${id}`, request.model, Math.floor(Date.now() / 1000), includeUsage);
-  let dueMs = performance.now();
+  /** When the next token is due; null before the first one. */
+  let dueMs: number | null = null;
   let calls = 0;
   let stamps = 0;
   let finishReason: string | null = null;
@@ -48,8 +49,9 @@ export async function playStream(
       return;
     }
     await wire.flush();
-    dueMs += gapMs;
-    const waitMs = dueMs - performance.now();
+    const nowMs = performance.now();
+    dueMs = (dueMs ?? nowMs) + gapMs;
+    const waitMs = dueMs - nowMs;
     if (waitMs > 0) await wire.pause(waitMs);
   }
 
@@ -106,7 +108,7 @@ export async function playStream(
         break;
       case "wait":
         await wire.pause(step.ms);
-        dueMs = performance.now();
+        dueMs = null;
         break;
       case "raw":
         wire.add(step.text);
