@@ -19,6 +19,9 @@ const INSTALL_LOCK = join(ROOT, ".install.lock");
 /** What the code needs where npm has no Node 24 package for the machine (macOS): types are stripped from there on. */
 const OLDEST_OWN_NODE = [22, 22, 2];
 
+/** A young generation of 4 MB instead of 16: some 25 MB less a process, at no cost that the benchmarks can see. */
+const NODE_FLAGS = JSON.parse(readFileSync(join(ROOT, "scripts/node-flags.json"), "utf8"));
+
 /** A command is a TypeScript file and the arguments put before the person's own. */
 const COMMANDS = {
   start: ["scripts/start.ts"],
@@ -190,7 +193,7 @@ function resolveTarget([command, ...args]) {
 function execute(node, { file, args }) {
   if (!existsSync(file)) fail(`There is no ${file}.`);
   const direct = file.endsWith(".ts");
-  const child = spawn(direct ? node : file, direct ? [file, ...args] : args, {
+  const child = spawn(direct ? node : file, direct ? [...NODE_FLAGS, file, ...args] : args, {
     cwd: ROOT,
     env: { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ""}` },
     // The channel's end tells the command that this process was killed, which no signal can.

@@ -10,6 +10,7 @@ import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import NODE_FLAGS from "../../scripts/node-flags.json" with { type: "json" };
 import { processEnvironment, type Environment } from "@agent-engine/core/config/env.ts";
 import { waitFor, type Truthy } from "./wait-for.ts";
 
@@ -60,7 +61,7 @@ let isPrepared = false;
 export function startProcess(options: ProcessOptions): RunningProcess {
   prepare();
   const marker = `${process.pid}.${randomUUID()}`;
-  const child = spawn(options.program ?? process.execPath, options.args, {
+  const child = spawn(options.program ?? process.execPath, options.program ? options.args : [...NODE_FLAGS, ...options.args], {
     cwd: options.cwd ?? REPOSITORY,
     env: { ...inherited(), ...options.env, [MARKER]: marker },
     stdio: ["ignore", "pipe", "pipe"],
