@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
@@ -75,9 +74,21 @@ export function createRunEffects(deps: {
     assertLease,
     now: services.clock,
     newId: services.newId,
-    async sleep(ms, signal) {
-      await sleep(ms, undefined, { signal });
-    },
+    sleep: wait,
     random: Math.random,
   };
+}
+
+/** Resolves after `ms` or when the signal aborts: most waits are aborted, and an error for each would be dear. */
+function wait(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+  });
 }

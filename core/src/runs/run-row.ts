@@ -65,10 +65,13 @@ export function messageOfJson(json: MessageJson): Message {
   return toMessage({ ...json, created_at: new Date(json.created_at) });
 }
 
-export function runOfJson(json: RunJson): Run {
-  return toRun({
-    ...json,
-    created_at: new Date(json.created_at),
-    finished_at: json.finished_at === null ? null : new Date(json.finished_at),
-  });
+export function runOfJson(json: RunJson, reader: "all" | "staff" = "staff"): Run {
+  return toRun(
+    {
+      ...json,
+      created_at: new Date(json.created_at),
+      finished_at: json.finished_at === null ? null : new Date(json.finished_at),
+    },
+    reader,
+  );
 }

@@ -165,11 +165,16 @@ export async function lastToolStep<Outcome, Decision>(
 
 const decide = statement(
   "invocation_decide",
-  `update tool_invocations set decision = $3, outcome = case when status = 'outcome_unknown' then null else outcome end
+  `update tool_invocations
+   set decision = ($3::jsonb || jsonb_build_object('attempts', attempts))::json,
+       outcome = case when status = 'outcome_unknown' then null else outcome end
    where run_id = $1 and tool_call_id = $2 and (outcome is null or status = 'outcome_unknown')`,
 );
 
-/** Keeps what a person decided about a call, for the worker that goes on. */
+/**
+ * Keeps what a person decided about a call, for the worker that goes on. The attempts so far are part of it: a decision
+ * to retry holds for one more attempt, not for those that may fail after it.
+ */
 export async function decideInvocation(tx: Tx, runId: string, toolCallId: string, decision: unknown): Promise<void> {
   await tx.query(decide, [uuidOf(runId), toolCallId, JSON.stringify(decision)]);
 }
