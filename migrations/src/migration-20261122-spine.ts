@@ -344,8 +344,11 @@ function rowLevelSecurity(roles: Roles): string {
     create policy system on tenants to ${system} using (true) with check (true);
     grant select, insert, update on tenants to ${app};
     ${tenantTables.map(([table, privileges]) => tenantTable(table, roles, privileges)).join("\n")}
-    grant select, insert, update, delete on workers to ${app}, ${system};
-    grant select, insert, update, delete on all tables in schema public to ${system};
-    revoke update, delete on events from ${system};
+    grant select, insert, update, delete on workers to ${app};
+    -- What the functions that work across tenants do, and nothing more; of the log's partitions, nothing at all.
+    grant select on tenants, workers, ${tenantTables.map(([table]) => table).join(", ")} to ${system};
+    grant update on conversation_heads, runs to ${system};
+    grant insert, update on jobs to ${system};
+    grant insert on events to ${system};
   `;
 }

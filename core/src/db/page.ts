@@ -26,7 +26,10 @@ export function pageOf<Row, Item extends { id: string }>(
 export function cursorId<Prefix extends string>(prefix: Prefix, cursor: string | null): `${Prefix}_${string}` | null {
   if (cursor === null) return null;
   if (!isId(prefix, cursor)) {
-    throw new ProblemError("invalid_request", "`cursor` is not one this list gave. Use the `nextCursor` of the page before.");
+    throw new ProblemError(
+      "invalid_request",
+      "`cursor` is not one this list gave. Use the `nextCursor` of the page before.",
+    );
   }
   return cursor;
 }

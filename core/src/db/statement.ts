@@ -17,3 +17,8 @@ export function statement<Row extends QueryResultRow = QueryResultRow>(name: str
   names.set(name, text);
   return { name, text };
 }
+
+/** Every statement of the modules loaded so far, by name. */
+export function declaredStatements(): ReadonlyMap<string, string> {
+  return names;
+}

@@ -1,4 +1,5 @@
 import type { AgentId, SiteId } from "@agent-engine/protocol/ids.ts";
+import { findAgent } from "../agents/find-agent.ts";
 import type { Ctx } from "../context.ts";
 import { SiteEntity } from "../db/entities/entities.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
@@ -14,6 +15,8 @@ export interface CreateSite {
 /** Makes a place where the widget may be embedded. */
 export async function createSite(ctx: Ctx, input: CreateSite): Promise<{ id: SiteId; publishableKey: string }> {
   return transactEntities(ctx, async (em) => {
+    // Foreign keys do not know of tenants: an agent of another one would be taken.
+    await findAgent(em, input.agentId);
     const site = em.create(SiteEntity, {
       id: ctx.services.newId("site"),
       tenantId: ctx.tenantId,

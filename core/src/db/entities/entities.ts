@@ -46,7 +46,10 @@ const AgentSchema = defineEntity({
     draft: p.json<AgentConfig>(),
     publishedVersion: p.integer().nullable(),
     createdAt: createdAt(),
-    updatedAt: p.datetime(3).onCreate(() => new Date()).onUpdate(() => new Date()),
+    updatedAt: p
+      .datetime(3)
+      .onCreate(() => new Date())
+      .onUpdate(() => new Date()),
   },
 });
 export class AgentEntity extends AgentSchema.class {}

@@ -1,0 +1,392 @@
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  addWorker,
+  ask,
+  jobsOf,
+  openSpine,
+  openTenant,
+  startConversation,
+  visitorOf,
+  work,
+  type Spine,
+} from "@agent-engine/testing/spine.ts";
+import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import type { Ctx } from "../context.ts";
+import { getConversation } from "../conversations/get-conversation.ts";
+import { listConversations } from "../conversations/list-conversations.ts";
+import { sendMessage } from "../conversations/send-message.ts";
+import { appendInTransaction } from "../events/append-in-transaction.ts";
+import { appendEvents, appendOutcomes, appendValues, type NewEvent } from "../events/append.ts";
+import { readEvents } from "../events/read-events.ts";
+import { idempotent } from "../idempotency/idempotent.ts";
+import { newId, uuidOf } from "../ids.ts";
+import { createDocument } from "../knowledge/create-document.ts";
+import { cancelRun } from "../runs/cancel-run.ts";
+import { getRun } from "../runs/get-run.ts";
+import { listRuns } from "../runs/list-runs.ts";
+import { startRun } from "../runs/start-run.ts";
+import { createSite } from "../sites/create-site.ts";
+import { openDatabase, type Database } from "./database.ts";
+import { ConversationEntity } from "./entities/entities.ts";
+import { inTenantEntities } from "./entity-transaction.ts";
+import { statement } from "./statement.ts";
+import { inTenant } from "./transaction.ts";
+
+let spine: Spine;
+let a: TestTenant;
+let b: TestTenant;
+/** A conversation of tenant A with a run under way. */
+let conversationId: string;
+let runId: string;
+let servingRole: string;
+let systemRole: string;
+let serving: pg.Pool;
+
+beforeAll(async () => {
+  spine = await openSpine();
+  [a, b] = await Promise.all([openTenant(spine), openTenant(spine)]);
+  const worker = await addWorker(spine);
+  for (const tenant of [a, b]) conversationId = await fill(tenant, worker);
+  conversationId = await fill(a, worker);
+  const { rows } = await spine.owner.query<{ app: string; system: string }>("select app, system from serving_roles");
+  servingRole = rows[0]?.app ?? "";
+  systemRole = rows[0]?.system ?? "";
+  serving = spine.services.db.pool;
+});
+afterAll(() => spine.close());
+
+/** Leaves a row of the tenant in every table. */
+async function fill(tenant: TestTenant, worker: string): Promise<string> {
+  const { ctx } = tenant;
+  const id = await startConversation(tenant);
+  const request = { key: newId("key"), route: "POST /test", body: {}, status: 201 };
+  await idempotent(ctx, request, async () => ({ done: true }));
+  await createDocument(ctx, { title: "Hours", url: null, text: "We open at nine." });
+  await visitorOf(tenant);
+  const { run } = await ask(ctx, id);
+  runId = run.id;
+  await work(spine, worker, run.id);
+  const values = [uuidOf(run.id), uuidOf(tenant.id)];
+  await spine.owner.query(
+    "insert into steps (run_id, step_index, tenant_id, key, status) values ($1::uuid, 0, $2, $1::text || ':0', 'tools')",
+    values,
+  );
+  await spine.owner.query(
+    `insert into tool_invocations (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect, arguments)
+     values ($1::text || ':0:0', $2, $1::uuid, 0, 0, 'call', 'look_up', 'read', '{}')`,
+    values,
+  );
+  return id;
+}
+
+interface Table {
+  table: string;
+  tenantColumn: string;
+}
+
+/** Every table that holds a tenant's rows, partitions apart. */
+async function tenantTables(): Promise<Table[]> {
+  const { rows } = await spine.owner.query<Table>(`
+    select c.relname as table, a.attname as "tenantColumn" from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attname = case c.relname when 'tenants' then 'id' else 'tenant_id' end
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition order by 1`);
+  return rows;
+}
+
+describe("the catalogue", () => {
+  test("knows every tenant's table, and each is forced under both policies", async () => {
+    const tables = await tenantTables();
+    expect(tables.map(({ table }) => table)).toContain("events");
+    expect(tables.length).toBeGreaterThanOrEqual(17);
+    const { rows } = await spine.owner.query(
+      `
+      select c.relname as table, c.relrowsecurity as enabled, c.relforcerowsecurity as forced,
+        (select json_agg(json_build_array(p.polname, p.polpermissive, p.polcmd, p.polroles::regrole[]::text[]) order by p.polname)
+         from pg_policy p where p.polrelid = c.oid) as policies,
+        (select count(*)::int from pg_policy p where p.polrelid = c.oid and p.polname <> 'system'
+           and (pg_get_expr(p.polqual, p.polrelid) not like '%current_tenant()%'
+             or pg_get_expr(p.polwithcheck, p.polrelid) not like '%current_tenant()%')) as open
+      from pg_class c where c.oid = any ($1::text[]::regclass[])`,
+      [tables.map(({ table }) => table)],
+    );
+    expect(rows).toHaveLength(tables.length);
+    for (const row of rows) {
+      expect(row).toEqual({
+        table: row.table,
+        enabled: true,
+        forced: true,
+        policies: [
+          ["system", true, "*", [systemRole]],
+          ["tenant", true, "*", [servingRole]],
+          ["tenant_only", false, "*", [servingRole]],
+        ],
+        open: 0,
+      });
+    }
+  });
+
+  test("gives the serving role nothing by which it could step around the policies", async () => {
+    const { rows } = await spine.owner.query(
+      `select rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication,
+         (select count(*)::int from pg_auth_members m where m.member = r.oid) as memberships,
+         (select count(*)::int from pg_class c where c.relowner = r.oid) as owned,
+         has_schema_privilege(r.oid, 'public', 'create') as creates
+       from pg_roles r where rolname = any ($1) order by rolname`,
+      [[servingRole, systemRole]],
+    );
+    const none = {
+      rolsuper: false,
+      rolbypassrls: false,
+      rolcreaterole: false,
+      rolcreatedb: false,
+      rolreplication: false,
+    };
+    expect(rows[0]).toEqual({ ...none, memberships: 0, owned: 0, creates: false });
+    expect(rows[1]).toMatchObject({ ...none, memberships: 0, owned: 0 });
+    const login = await spine.owner.query("select rolcanlogin from pg_roles where rolname = $1", [systemRole]);
+    expect(login.rows).toEqual([{ rolcanlogin: false }]);
+  });
+
+  test("lets nobody but the append write the log, and nobody at all change it", async () => {
+    const { rows } = await spine.owner.query<{ table: string; role: string; privileges: string[] }>(
+      `select c.oid::regclass::text as table, role,
+         array(select p from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) p
+               where has_table_privilege(role, c.oid, p) or (p in ('INSERT', 'UPDATE') and has_any_column_privilege(role, c.oid, p))) as privileges
+       from pg_class c, unnest($1::text[]) role
+       where c.oid = 'events'::regclass or c.oid in (select inhrelid from pg_inherits where inhparent = 'events'::regclass)`,
+      [[servingRole, systemRole]],
+    );
+    expect(rows.length).toBeGreaterThan(20);
+    const granted = rows.filter(({ privileges }) => privileges.length > 0);
+    expect(granted).toEqual([{ table: "events", role: systemRole, privileges: ["INSERT"] }]);
+  });
+
+  test("keeps the serving role's password from the serving role, and from everyone but the owner", async () => {
+    const { rows } = await spine.owner.query(
+      `select role, t, has_table_privilege(role, t, 'select') as reads
+       from unnest($1::text[]) role, unnest(array['serving_roles', 'schema_migrations']) t where has_table_privilege(role, t, 'select')`,
+      [[servingRole, systemRole]],
+    );
+    expect(rows).toEqual([]);
+  });
+
+  test("has no function that works across tenants without a fixed search path, or that everyone may call", async () => {
+    const { rows } = await spine.owner.query<{ name: string; config: string[] | null; owner: string; open: boolean }>(
+      `select p.proname as name, p.proconfig as config, p.proowner::regrole::text as owner,
+         has_function_privilege('public', p.oid, 'execute') as open
+       from pg_proc p where p.pronamespace = 'public'::regnamespace and p.prosecdef`,
+    );
+    expect(rows.length).toBeGreaterThan(8);
+    for (const { name, config, open } of rows) {
+      expect({ name, config, open }).toEqual({ name, config: ["search_path=pg_catalog, public"], open: false });
+    }
+    const owned = rows.filter(({ owner }) => owner !== systemRole).map(({ name }) => name);
+    expect(owned.toSorted()).toEqual(["ensure_event_partitions", "ensure_event_partitions_ahead"]);
+  });
+});
+
+/** Rows that the serving role sees, by table and by whether they are the tenant's. */
+async function visible(client: Pick<pg.Pool, "query">, tables: readonly Table[], tenantId: string) {
+  const seen: Record<string, { own: number; foreign: number }> = {};
+  for (const { table, tenantColumn } of tables) {
+    const { rows } = await client.query<{ own: number; foreign: number }>(
+      `select count(*) filter (where ${tenantColumn} = $1)::int as own, count(*) filter (where ${tenantColumn} <> $1)::int as foreign
+       from ${table}`,
+      [uuidOf(tenantId)],
+    );
+    seen[table] = rows[0] ?? { own: -1, foreign: -1 };
+  }
+  return seen;
+}
+
+describe("reading", () => {
+  test("without a tenant shows no row of any table; with one, its own and no others", async () => {
+    const tables = await tenantTables();
+    const everything = await visible(spine.owner, tables, a.id);
+    for (const [table, { own, foreign }] of Object.entries(everything)) {
+      expect([table, own > 0, foreign > 0]).toEqual([table, true, true]);
+    }
+    for (const [table, count] of Object.entries(await visible(serving, tables, a.id))) {
+      expect([table, count]).toEqual([table, { own: 0, foreign: 0 }]);
+    }
+    const client = await serving.connect();
+    try {
+      await client.query(`begin; set local app.tenant_id = '${uuidOf(a.id)}'`);
+      for (const [table, { own, foreign }] of Object.entries(await visible(client, tables, a.id))) {
+        expect([table, own > 0, foreign]).toEqual([table, true, 0]);
+      }
+    } finally {
+      await client.query("rollback");
+      client.release();
+    }
+  });
+
+  test("nothing of a tenant is left on a connection: not after a commit, a failure or a statement by itself", async () => {
+    const probe = statement<{ tenant: string | null; n: string }>(
+      "test_tenant_left",
+      "select current_setting('app.tenant_id', true) as tenant, (select count(*) from conversations) as n",
+    );
+    await inTenant(spine.services.db, a.id, (tx) => tx.query(probe, []));
+    await expect(inTenant(spine.services.db, a.id, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    await ask(a.ctx, await startConversation(a));
+    await readEvents(a.ctx, { conversationId, after: 0, limit: 1 });
+    const left = await Promise.all(Array.from({ length: 20 }, () => spine.services.db.query(probe, [])));
+    for (const [row] of left) expect(row).toMatchObject({ n: "0" });
+    for (const [row] of left) expect(row?.tenant || null).toBeNull();
+  });
+
+  describe("on a pool of two connections that tenants share", () => {
+    let db: Database;
+    let tenants: TestTenant[];
+    const all = statement<{ tenant_id: string }>("test_all_conversations", "select tenant_id from conversations");
+
+    beforeAll(async () => {
+      const url = new URL(spine.services.ownerUrl);
+      const { rows } = await spine.owner.query<{ password: string }>("select password from serving_roles");
+      url.username = servingRole;
+      url.password = rows[0]?.password ?? "";
+      db = openDatabase({ url: url.href, poolSize: 2, log: spine.services.log });
+      tenants = Array.from({ length: 60 }, (_, index) => (index % 2 === 0 ? a : b));
+    });
+    afterAll(() => db.close());
+
+    test("prepared statements show each its own", async () => {
+      const seen = await Promise.all(tenants.map(({ id }) => inTenant(db, id, (tx) => tx.query(all, []))));
+      for (const [index, rows] of seen.entries()) {
+        expect(new Set(rows.map(({ tenant_id }) => tenant_id.replaceAll("-", "")))).toEqual(
+          new Set([uuidOf(tenants[index]?.id ?? "")]),
+        );
+      }
+    });
+
+    test("so do entities", async () => {
+      const seen = await Promise.all(
+        tenants.map(({ id }) => inTenantEntities(db, id, ({ em }) => em.findAll(ConversationEntity))),
+      );
+      for (const [index, rows] of seen.entries()) {
+        expect(new Set(rows.map(({ tenantId }) => tenantId))).toEqual(new Set([tenants[index]?.id]));
+      }
+    });
+  });
+
+  test("another tenant's ids are as unknown as ids that never were", async () => {
+    const nobody = newId("conv");
+    for (const id of [conversationId, nobody]) {
+      await expect(getConversation(b.ctx, id)).rejects.toMatchObject({ code: "not_found" });
+      await expect(sendMessage(b.ctx, { conversationId: id, clientMessageId: "x", text: "hi" })).rejects.toMatchObject({
+        code: "not_found",
+      });
+      await expect(startRun(b.ctx, { agentId: b.agentId, input: "hi", conversationId: id })).rejects.toMatchObject({
+        code: "not_found",
+      });
+      expect(await readEvents(b.ctx, { conversationId: id, after: 0, limit: 10 })).toEqual([]);
+    }
+    for (const id of [runId, newId("run")]) {
+      await expect(getRun(b.ctx, id)).rejects.toMatchObject({ code: "not_found" });
+      await expect(cancelRun(b.ctx, id)).rejects.toMatchObject({ code: "not_found" });
+    }
+    expect(await getRun(a.ctx, runId)).toMatchObject({ status: "running" });
+    const listed = await listConversations(b.ctx, { limit: 100, cursor: null });
+    expect(listed.items.map(({ id }) => id)).not.toContain(conversationId);
+    expect((await listRuns(b.ctx, { limit: 100, cursor: null, conversationId })).items).toEqual([]);
+  });
+});
+
+describe("writing", () => {
+  const event: NewEvent = {
+    event: { type: "STEP_STARTED", stepName: "foreign" },
+    audience: "all",
+    runId: null,
+    correlationId: "test",
+  };
+
+  async function events(): Promise<number> {
+    const { rows } = await spine.owner.query("select from events where conversation_id = $1", [uuidOf(conversationId)]);
+    return rows.length;
+  }
+
+  test("an append in tenant B's name to tenant A's conversation is refused, whoever says what", async () => {
+    const before = await events();
+    const asB = (ctx: Ctx) =>
+      inTenant(spine.services.db, b.id, (tx) =>
+        appendInTransaction(ctx, tx, { conversationId, fence: null, events: [event] }),
+      );
+    await expect(asB(b.ctx)).rejects.toThrow();
+    // Even when the code names the right tenant, the session's is what counts.
+    await expect(asB(a.ctx)).rejects.toThrow();
+    const slots = [{ conversationId, tenantId: b.id, fence: null, events: [event] }];
+    const byWorker = await spine.services.db.query(appendEvents, appendValues(slots));
+    expect(appendOutcomes(slots, byWorker)).toEqual([{ outcome: "fenced" }]);
+    const rightly = [{ ...slots[0], conversationId, tenantId: a.id, fence: null, events: [event] }];
+    const inB = await inTenant(spine.services.db, b.id, (tx) => tx.query(appendEvents, appendValues(rightly)));
+    expect(appendOutcomes(rightly, inB)).toEqual([{ outcome: "fenced" }]);
+    expect(await events()).toBe(before);
+  });
+
+  test("the log takes no write but the append, from the serving role or in a function's name", async () => {
+    const client = await serving.connect();
+    try {
+      for (const sql of [
+        "insert into events select * from events limit 0",
+        "update events set audience = 'all'",
+        "delete from events",
+        "truncate events",
+        "delete from events_default",
+        "update conversation_heads set last_seq = 0",
+        "delete from conversation_heads",
+        "update agent_versions set config = '{}'",
+        "alter table events disable row level security",
+        `set role "${systemRole}"`,
+        "select * from serving_roles",
+        "create table public.mine (id int)",
+      ]) {
+        await client.query(`begin; set local app.tenant_id = '${uuidOf(a.id)}'`);
+        await expect(client.query(sql), sql).rejects.toMatchObject({ code: "42501" });
+        await client.query("rollback");
+      }
+    } finally {
+      client.release();
+    }
+  });
+
+  test("a row in another tenant's name is refused, and another tenant's rows are not there to change", async () => {
+    const client = await serving.connect();
+    try {
+      await client.query(`begin; set local app.tenant_id = '${uuidOf(b.id)}'`);
+      const changed = await client.query("update conversations set mode = 'operator' where tenant_id = $1", [
+        uuidOf(a.id),
+      ]);
+      expect(changed.rowCount).toBe(0);
+      const deleted = await client.query("delete from documents where tenant_id = $1", [uuidOf(a.id)]);
+      expect(deleted.rowCount).toBe(0);
+      const insert = client.query("insert into visitors (id, tenant_id) values ($1, $2)", [
+        uuidOf(newId("visitor")),
+        uuidOf(a.id),
+      ]);
+      await expect(insert).rejects.toThrow("row-level security");
+    } finally {
+      await client.query("rollback");
+      client.release();
+    }
+  });
+
+  test("another tenant's agent can be given neither a conversation nor a site", async () => {
+    await expect(startConversation({ ctx: b.ctx, agentId: a.agentId })).rejects.toMatchObject({ code: "not_found" });
+    await expect(startRun(b.ctx, { agentId: a.agentId, input: "hi" })).rejects.toMatchObject({ code: "not_found" });
+    await expect(createSite(b.ctx, { name: "Theirs", agentId: a.agentId, allowedOrigins: [] })).rejects.toMatchObject({
+      code: "not_found",
+    });
+  });
+
+  test("the dispatcher's functions refuse a run of a tenant that is not the session's", async () => {
+    const enqueue = statement("test_enqueue", "select enqueue_run($1, 9, $2, 'priority', 'c', false)");
+    const unblock = statement("test_unblock", "select * from unblock_next($1)");
+    const asB = inTenant(spine.services.db, b.id, (tx) => tx.query(enqueue, [uuidOf(runId), uuidOf(a.id)]));
+    await expect(asB).rejects.toThrow("enqueue_run");
+    await ask(a.ctx, conversationId);
+    const unblocked = inTenant(spine.services.db, b.id, (tx) => tx.query(unblock, [uuidOf(conversationId)]));
+    await expect(unblocked).rejects.toThrow("unblock_next");
+    expect(await jobsOf(spine, runId)).toEqual([{ handOver: 1, state: "done" }]);
+  });
+});
