@@ -1,6 +1,7 @@
 /** What the code says about the tables, held against the tables. */
 import { globSync } from "node:fs";
 import { join } from "node:path";
+import type { EntityName } from "@mikro-orm/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openSpine, type Spine } from "@agent-engine/testing/spine.ts";
 import { entities } from "./entities/entities.ts";
@@ -35,7 +36,7 @@ const FITTING: Record<string, RegExp> = {
 };
 
 describe("entities", () => {
-  test.each(entities.map((entity) => [entity.name, entity] as const))(
+  test.each(entities.map((entity): [string, EntityName] => [entity.name, entity]))(
     "%s is mapped to its table, column for column",
     async (_name, entity) => {
       const orm = await spine.services.db.orm();
