@@ -35,7 +35,7 @@ describe("an empty environment", () => {
       publicUrl: null,
       secretKeys: [],
       logLevel: "info",
-      workerConcurrency: 256,
+      workerConcurrency: 2000,
     });
     expect(isAbsolute(config.dataDir)).toBe(true);
     expect(config.dataDir.endsWith(".data")).toBe(true);

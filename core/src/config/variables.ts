@@ -108,8 +108,8 @@ export const VARIABLES = {
     "The least severe log line that is written.",
   ),
   WORKER_CONCURRENCY: variable(
-    whole(1, 10_000, 256),
-    "256",
+    whole(1, 10_000, 2000),
+    "2000",
     "How many runs a worker takes at once. Runs mostly wait for the network, so it is far above the number of cores.",
   ),
   OPENAI_API_KEY: variable(optional(text), null, "Key for OpenAI; the `auto` provider then uses it."),
