@@ -15,7 +15,8 @@ export function readDocument(path: string): string {
   return readFileSync(join(REPOSITORY, path), "utf8");
 }
 
-const HEADING_OR_EXAMPLE = /^#+ (?<heading>[^\n]*)$|^```sh\n(?<command>.*?)^```$(?:\n\n```text\n(?<output>.*?)^```$)?/gms;
+const HEADING_OR_EXAMPLE =
+  /^#+ (?<heading>[^\n]*)$|^```sh\n(?<command>.*?)^```$(?:\n\n```text\n(?<output>.*?)^```$)?/gms;
 
 /** The `sh` blocks of a document in order, each with the `text` block that follows it directly, if one does. */
 export function examplesOf(document: string): Example[] {

@@ -38,7 +38,10 @@ afterAll(async () => {
 
 test("there are commands to try", () => expect(examples.length).toBeGreaterThan(15));
 
-test.each(examples.map((example, index) => ({ ...example, index })))("$heading: example $index", ({ output, index }) => {
-  const printed = shell.logs().split(`${SEPARATOR}\n`)[index]?.trim() ?? "";
-  expect(departure(output, printed), printed).toBeNull();
-});
+test.each(examples.map((example, index) => ({ ...example, index })))(
+  "$heading: example $index",
+  ({ output, index }) => {
+    const printed = shell.logs().split(`${SEPARATOR}\n`)[index]?.trim() ?? "";
+    expect(departure(output, printed), printed).toBeNull();
+  },
+);
