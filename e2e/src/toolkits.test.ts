@@ -102,9 +102,8 @@ describe("the toolkit of docs/toolkits.md", () => {
   test("repeats an idempotent call that broke, under the same key", async () => {
     shop.enqueueFaults({ kind: "cut", when: "after" });
     await untilCompleted(await callTool("shop_change_address", { orderId: "17", street: "Torget 1", city: "Bergen" }));
-    expect(calls()).toEqual(
-      Array(2).fill({ method: "PUT", path: "/orders/17/address", body: { street: "Torget 1", city: "Bergen" } }),
-    );
+    const call = { method: "PUT", path: "/orders/17/address", body: { street: "Torget 1", city: "Bergen" } };
+    expect(calls()).toEqual([call, call]);
     const [key] = shop.ledger.map((call) => call.key);
     expect(key).toMatch(/^[0-9a-f]{64}$/);
     expect(shop.effectsOf(key ?? "")).toBe(1);
