@@ -374,7 +374,7 @@ async function readJson(request: IncomingMessage): Promise<Record<string, unknow
 }
 
 function serveWidget(dir: string, path: string, response: ServerResponse): void {
-  const file = path === "/widget.js" ? join(dir, "widget.js") : join(dir, "widget", basename(path));
+  const file = join(dir, basename(path));
   const type = MIME[file.split(".").at(-1) ?? ""] ?? "application/octet-stream";
   createReadStream(file)
     .once("open", () =>

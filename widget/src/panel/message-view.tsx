@@ -1,0 +1,90 @@
+import { Component, createRef } from "preact";
+import type { MessageState } from "@agent-engine/protocol/state.ts";
+import { createMarkdown, type Markdown } from "./markdown.ts";
+import { SourceList } from "./source-list.tsx";
+import { citationIndex, citedNumbers } from "./sources.ts";
+import { words } from "./words.ts";
+
+interface Props {
+  message: MessageState;
+  /** Who speaks, when it is not the visitor. */
+  speaker: string;
+}
+
+interface State {
+  /** Index of the citation that is shown in full. */
+  openSource: number | null;
+}
+
+/** One message. Its text grows in place: only what is new is written, once per frame. */
+export class MessageView extends Component<Props, State> {
+  override state: State = { openSource: null };
+  #body = createRef<HTMLDivElement>();
+  #markdown: Markdown | null = null;
+  #written = 0;
+
+  override shouldComponentUpdate(props: Props, state: State): boolean {
+    return props.message !== this.props.message || state !== this.state;
+  }
+
+  override componentDidMount(): void {
+    this.#write();
+  }
+
+  override componentDidUpdate(_before: Props, { openSource }: State): void {
+    this.#write();
+    if (openSource !== this.state.openSource) {
+      this.#body.current?.parentElement?.querySelector(".card")?.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  #write(): void {
+    const { message } = this.props;
+    const body = this.#body.current;
+    if (message.role === "user" || !body) return;
+    this.#markdown ??= createMarkdown(body, (number) => this.#mark(number));
+    if (message.text.length > this.#written) this.#markdown.write(message.text.slice(this.#written));
+    this.#written = message.text.length;
+    if (message.status === "streaming") return;
+    if (body.ariaBusy) this.#markdown.end();
+    body.ariaBusy = null;
+  }
+
+  /** The mark of a source in the text; a click shows the source below it. */
+  #mark(number: number): Element {
+    const mark = document.createElement("button");
+    mark.className = "mark";
+    mark.textContent = `${citedNumbers(this.props.message.text).indexOf(number) + 1 || number}`;
+    mark.onclick = () => {
+      const { text, citations } = this.props.message;
+      const index = citationIndex(number, text, citations);
+      if (index >= 0) this.setState({ openSource: index });
+    };
+    return mark;
+  }
+
+  render({ message, speaker }: Props, { openSource }: State) {
+    if (message.role === "user") {
+      return (
+        <div class="message mine">
+          <span class="spoken">{words.you}</span>
+          <div class="bubble">{message.text}</div>
+        </div>
+      );
+    }
+    return (
+      <div class="message" part="message">
+        <span class="spoken">{message.name ?? speaker}</span>
+        {message.name && <div class="name">{message.name}</div>}
+        <div class="text" ref={this.#body} aria-busy="true" />
+        {message.status !== "streaming" && message.citations.length > 0 && (
+          <SourceList
+            citations={message.citations}
+            open={openSource}
+            onToggle={(index) => this.setState({ openSource: index === openSource ? null : index })}
+          />
+        )}
+      </div>
+    );
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The panel's model: the site, the conversation client, and what the view shows. However many events arrive, the view
+ * is painted once per frame.
+ */
+import type { SiteProfile } from "@agent-engine/protocol/resources.ts";
+import type { MessageState } from "@agent-engine/protocol/state.ts";
+import { retrying } from "@agent-engine/sdk/backoff.ts";
+import {
+  createConversationClient,
+  type ClientState,
+  type ConversationClient,
+} from "@agent-engine/sdk/conversation-client.ts";
+import type { AgentEngineError } from "@agent-engine/sdk/problem.ts";
+import { createVisitorSession } from "@agent-engine/sdk/visitor-session.ts";
+import { io } from "@agent-engine/sdk/websocket-io.ts";
+import type { WidgetHost } from "../widget-api.ts";
+import { createNewsReader } from "./news.ts";
+import { siteStorage } from "./storage.ts";
+import { applySiteTheme } from "./theme.ts";
+
+const START_ATTEMPTS = 3;
+
+export interface View {
+  state: ClientState;
+  site: SiteProfile | null;
+  /** Why the chat cannot begin. */
+  error: AgentEngineError | null;
+  isOnline: boolean;
+  /** What a screen reader is told, politely: the last answer, when it is whole. */
+  announcement: string;
+}
+
+export interface Session {
+  client: ConversationClient;
+  storageIsKept: boolean;
+  getView(): View;
+  start(): Promise<void>;
+  close(): void;
+}
+
+export interface SessionListener {
+  /** Once per frame at most. */
+  paint(view: View): void;
+  /** A message became whole while this page was looking. */
+  onMessage(message: MessageState): void;
+}
+
+export function openSession(host: WidgetHost, { paint, onMessage }: SessionListener): Session {
+  const publishableKey = host.siteKey ?? "";
+  const storage = siteStorage(publishableKey);
+  const http = { baseUrl: host.apiUrl.replace(/\/$/, "") };
+  const credentials = createVisitorSession({ ...http, publishableKey, storage });
+  const client = createConversationClient({ ...http, credentials, storage, loadSocket: async () => io });
+  const readNews = createNewsReader();
+
+  let view: View = {
+    state: client.getState(),
+    site: null,
+    error: null,
+    isOnline: navigator.onLine,
+    announcement: "",
+  };
+  let isScheduled = false;
+  let isClosed = false;
+
+  function update(patch: Partial<View> = {}): void {
+    view = { ...view, ...patch };
+    if (isScheduled) return;
+    isScheduled = true;
+    // A hidden page has no frames, but still an unread mark to set.
+    if (document.hidden) setTimeout(frame, 100);
+    else requestAnimationFrame(frame);
+  }
+
+  function frame(): void {
+    isScheduled = false;
+    if (isClosed) return;
+    view = { ...view, state: client.getState() };
+    const { messages, runs } = readNews(view.state);
+    for (const message of messages) {
+      if (message.role === "assistant") view.announcement = plainText(message.text);
+      onMessage(message);
+    }
+    for (const run of runs) host.announce("run", run);
+    paint(view);
+  }
+
+  function wake(): void {
+    update({ isOnline: navigator.onLine });
+    if (document.hidden || !navigator.onLine) return;
+    client.wake();
+    for (const { clientMessageId, error } of client.getState().outbox) {
+      if (error?.code === "network") client.retry(clientMessageId);
+    }
+  }
+
+  const unsubscribe = client.subscribe(update);
+  const listening = new AbortController();
+  for (const event of ["online", "offline", "pageshow"]) addEventListener(event, wake, listening);
+  document.addEventListener("visibilitychange", wake, listening);
+
+  return {
+    client,
+    storageIsKept: storage.isKept,
+    getView: () => view,
+    async start() {
+      update({ error: null });
+      const history = client.start().catch(() => {});
+      try {
+        const site = await retrying(START_ATTEMPTS, Math.random, credentials.open);
+        applySiteTheme(host, site.theme);
+        update({ site });
+      } catch (failure) {
+        const error = failure as AgentEngineError;
+        client.close();
+        update({ error });
+        console.error(`[agent-widget] ${error.code}: ${error.message}`);
+        host.announce("error", { code: error.code, detail: error.message });
+      }
+      await history;
+    },
+    close() {
+      isClosed = true;
+      client.close();
+      unsubscribe();
+      listening.abort();
+    },
+  };
+}
+
+/** Markdown without its signs, to be read aloud. */
+function plainText(text: string): string {
+  return text
+    .replace(/\[(\d[\d, ]*)\]/g, "")
+    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(/[*_`#>|~]/g, "");
+}

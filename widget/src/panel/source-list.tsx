@@ -1,0 +1,47 @@
+import type { Citation } from "@agent-engine/protocol/events.ts";
+import { LinkIcon } from "./icons.tsx";
+import { safeLink } from "./safe-link.ts";
+import { words } from "./words.ts";
+
+interface Props {
+  citations: readonly Citation[];
+  open: number | null;
+  onToggle(index: number): void;
+}
+
+/** The sources of an answer as numbered chips; one at a time shows what it says. */
+export function SourceList({ citations, open, onToggle }: Props) {
+  const shown = open === null ? undefined : citations[open];
+  return (
+    <div class="sources" role="group" aria-label={words.sources}>
+      {citations.map(({ title }, index) => (
+        <button
+          key={index}
+          class="chip"
+          aria-expanded={index === open}
+          aria-label={words.source(index + 1, title)}
+          onClick={() => onToggle(index)}
+        >
+          <b>{index + 1}</b>
+          <span>{title}</span>
+        </button>
+      ))}
+      {shown && <SourceCard citation={shown} />}
+    </div>
+  );
+}
+
+function SourceCard({ citation: { quote, url } }: { citation: Citation }) {
+  const href = url === null ? null : safeLink(url);
+  return (
+    <div class="card">
+      <blockquote>{quote}</blockquote>
+      {href && (
+        <a href={href} target="_blank" rel="noopener noreferrer">
+          {words.openSource}
+          <LinkIcon />
+        </a>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,59 @@
+/** What the launcher and the panel agree on, and what customers' pages see. Types only. */
+
+export type WidgetEvent = "open" | "close" | "message" | "run" | "error" | "ready";
+
+export type ThemeName = "light" | "dark" | "auto";
+
+/** `window.AgentWidget`: the element itself. */
+export interface AgentWidgetApi {
+  /** The input takes the focus, unless told not to. */
+  open(takesFocus?: boolean): Promise<void>;
+  close(): Promise<void>;
+  toggle(): void;
+  /** Opens the panel and sends a message as the visitor. */
+  send(text: string): Promise<void>;
+  /** Leaves the conversation: the next message begins another. */
+  reset(): Promise<void>;
+  /** `light`, `dark` or `auto` (the system's), or custom properties by their name without `--agent-widget-`. */
+  setTheme(theme: ThemeName | Record<string, string>): Promise<void>;
+  /** The events `agent-widget:open` … by their short names; the listener gets the event with its `detail`. */
+  on(event: WidgetEvent, listener: (event: Event) => void): void;
+  off(event: WidgetEvent, listener: (event: Event) => void): void;
+  /** Finds out why the widget does not work on this page. */
+  doctor(): Promise<DoctorReport>;
+  /** Removes the widget and closes its connection. */
+  destroy(): void;
+}
+
+export interface DoctorReport {
+  ok: boolean;
+  apiUrl: string;
+  siteKey: string;
+  pageOrigin: string;
+  checks: { name: string; ok: boolean; detail: string }[];
+}
+
+/** The launcher's element, as the panel sees it. */
+export interface WidgetHost extends AgentWidgetApi, HTMLElement {
+  /** Where the script came from, with a slash at the end. */
+  readonly apiUrl: string;
+  readonly siteKey: string | null;
+  readonly button: HTMLButtonElement;
+  isOpen: boolean | undefined;
+  announce(event: WidgetEvent, detail?: unknown): void;
+}
+
+/** The lazily loaded part. */
+export interface Panel {
+  show(takesFocus: boolean): void;
+  hide(): void;
+  send(text: string): void;
+  reset(): void;
+  setTheme(theme: ThemeName | Record<string, string>): void;
+  doctor(): Promise<DoctorReport>;
+  destroy(): void;
+}
+
+export interface PanelModule {
+  mountPanel(host: WidgetHost, root: ShadowRoot): Panel;
+}
