@@ -2,8 +2,8 @@
  * Group commit for the runs of one worker: a flush takes whatever has gathered since the last one, for many
  * conversations, in one statement. Under load batches grow by themselves; idle, an event leaves at once.
  *
- * Lanes work side by side on connections of their own; a conversation stays in one lane, so its events stay in order.
- * After a lost connection a batch is tried again: the writer's position tells whether it was stored already.
+ * One flush is under way at a time, so a conversation's events stay in order; more of them side by side cost more than
+ * they gain. After a lost connection a batch is tried again: the writer's position tells whether it was stored already.
  */
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { Logger } from "pino";
@@ -35,12 +35,11 @@ export interface Appender {
   idle(): Promise<void>;
 }
 
-const LANES = 2;
 /**
- * Flushes of a lane begin at least so far apart. Alone, an event still leaves at once; with a hundred streams the
- * tokens of a few milliseconds travel together, since a flush costs the machine the same for one event as for ten.
+ * Flushes begin at least so far apart. Alone, an event still leaves at once; with a hundred streams the tokens of a few
+ * milliseconds travel together, since a flush costs the machine almost the same for one event as for ten.
  */
-const FLUSH_INTERVAL_MS = 4;
+const FLUSH_INTERVAL_MS = 2;
 const LOCKED_RETRY_MS = 5;
 const CONNECTION_RETRY_MS = 200;
 const MAX_BATCH_SLOTS = 512;
@@ -51,23 +50,6 @@ interface AppenderDeps {
   log: Logger;
 }
 
-export function createAppender(deps: AppenderDeps): Appender {
-  const lanes = Array.from({ length: LANES }, () => createLane(deps));
-  return {
-    request(source) {
-      lanes[laneOf(source.conversationId)]?.request(source);
-    },
-    async idle() {
-      await Promise.all(lanes.map((lane) => lane.idle()));
-    },
-  };
-}
-
-/** The last digits of a UUIDv7 are random. */
-function laneOf(conversationId: string): number {
-  return Number.parseInt(conversationId.slice(-2), 16) % LANES;
-}
-
 /** A slot on its way. `isRepeat`: an earlier try may have stored it, its answer was lost. */
 interface Entry {
   source: AppendSource;
@@ -75,7 +57,7 @@ interface Entry {
   isRepeat: boolean;
 }
 
-function createLane({ db, bus, log }: AppenderDeps) {
+export function createAppender({ db, bus, log }: AppenderDeps): Appender {
   const waiting = new Set<AppendSource>();
   /** Slots to try again: they go with the next flush, so that one conversation never holds up the others. */
   let held: Entry[] = [];
