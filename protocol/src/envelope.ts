@@ -26,6 +26,11 @@ export interface StoredEnvelope extends Envelope {
   audience: Audience;
 }
 
+/** Who an event is for when its writer does not say: reasoning is for staff, whoever opens or closes it. */
+export function defaultAudience(event: ConversationEvent): Audience {
+  return event.type.startsWith("REASONING_") ? "staff" : "all";
+}
+
 /** First seq an envelope stands for. */
 export function firstSeq(envelope: Envelope): number {
   return envelope.from ?? envelope.seq;

@@ -38,7 +38,7 @@ export function createRunEffects(deps: {
   }
 
   return {
-    emit(event, audience = "all") {
+    emit(event, audience) {
       if (event.type === "TEXT_MESSAGE_CONTENT") texts.set(event.messageId, (texts.get(event.messageId) ?? "") + event.delta);
       else if (event.type === "CUSTOM" && event.name === "run.superseded") {
         for (const id of event.value.messageIds) texts.delete(id);

@@ -1,6 +1,6 @@
 import { mergeEvents } from "@agent-engine/protocol/merge.ts";
 import { noBrackets, trackBrackets, type OpenBrackets } from "@agent-engine/protocol/brackets.ts";
-import type { Audience, StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
+import { defaultAudience, type Audience, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import { LeaseLost } from "./append-in-transaction.ts";
 import type { Fence, NewEvent, Slot } from "./append.ts";
@@ -50,7 +50,7 @@ export class RunLog implements AppendSource {
   }
 
   /** Adds an event; it is stored soon, in order. After the lease is lost, events are dropped. */
-  emit(event: ConversationEvent, audience: Audience = "all"): void {
+  emit(event: ConversationEvent, audience: Audience = defaultAudience(event)): void {
     if (this.#lost) return;
     this.#add(event, audience);
     if (!this.#inFlight) this.#options.appender.request(this);
@@ -76,7 +76,7 @@ export class RunLog implements AppendSource {
   ): Promise<T> {
     while (this.#inFlight) await this.#settled();
     if (this.#lost) throw this.#lost;
-    for (const { event, audience } of last) this.#add(event, audience ?? "all");
+    for (const { event, audience } of last) this.#add(event, audience ?? defaultAudience(event));
     const events = this.#pending;
     this.#pending = [];
     this.#taken = this.#emitted;

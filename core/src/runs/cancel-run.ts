@@ -1,4 +1,5 @@
 import { closeBrackets } from "@agent-engine/protocol/brackets.ts";
+import { defaultAudience } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import type { Run } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
@@ -56,9 +57,12 @@ export async function cancelInTransaction(
   const logged = await runAsLogged(tx, conversation.id, runId);
   const started: ConversationEvent = { type: "RUN_STARTED", threadId: conversation.id, runId };
   const events: ConversationEvent[] = [
-    // A run that never began, or that waits, has no open bracket to end: it begins once more to be ended.
-    ...(run.status === "running" ? [] : [started]),
-    ...closeBrackets(logged.brackets, { answer: { content: UNANSWERED, newMessageId: () => ctx.services.newId("msg") } }),
+    // A run that never began, or that was to go on, has nothing to end: it begins once more to be ended. Only the log
+    // says so: a worker may hold the run and have written nothing yet.
+    ...(logged.isRunning ? [] : [started]),
+    ...closeBrackets(logged.brackets, {
+      answer: { content: UNANSWERED, newMessageId: () => ctx.services.newId("msg") },
+    }),
     {
       type: "RUN_FINISHED",
       threadId: conversation.id,
@@ -71,14 +75,18 @@ export async function cancelInTransaction(
   const stored = await appendInTransaction(ctx, tx, {
     conversationId: conversation.id,
     fence: null,
-    events: events.map((event) => ({ event, runId, audience: "all", correlationId: ctx.correlationId })),
+    events: events.map((event) => ({
+      event,
+      runId,
+      audience: defaultAudience(event),
+      correlationId: ctx.correlationId,
+    })),
   });
   await tx.query(setCancelled, [uuidOf(runId), stored.at(-1)?.seq ?? null]);
   await tx.query(closeJobs, [uuidOf(runId)]);
   await saveMessages(tx, { tenantId: ctx.tenantId, conversationId: conversation.id, runId }, logged.texts);
-  if (conversation.activeRun?.id === runId) {
-    await tx.query(releaseHead, [uuidOf(conversation.id), uuidOf(runId)]);
-    await unblockNext(ctx, tx, conversation.id);
-  }
+  const { activeRun } = conversation;
+  if (activeRun?.id === runId) await tx.query(releaseHead, [uuidOf(conversation.id), uuidOf(runId)]);
+  if (activeRun === null || activeRun.id === runId) await unblockNext(ctx, tx, conversation.id);
   tx.afterCommit(() => ctx.services.bus.control.publish({ kind: "run.cancelled", runId }));
 }

@@ -7,6 +7,8 @@ import type { Tx } from "../db/transaction.ts";
 import { appendInTransaction, LeaseLost, publishAfterCommit } from "../events/append-in-transaction.ts";
 import type { Fence, NewEvent } from "../events/append.ts";
 import { idOf, uuidOf } from "../ids.ts";
+import { cancelInTransaction } from "./cancel-run.ts";
+import { lockConversation } from "./lock-conversation.ts";
 import { ringAfterCommit } from "./ring.ts";
 import { saveMessages } from "./save-messages.ts";
 
@@ -108,7 +110,10 @@ const park = statement<{ id: string }>(
    where id = $1 and status = 'running' returning id`,
 );
 
-/** Lets a run wait for a person. It keeps its conversation and has no job until it is resumed. */
+/**
+ * Lets a run wait for a person. It keeps its conversation and has no job until it is resumed. One that waits for an
+ * operator makes way at once for a message that is waiting already, as it would for the next one.
+ */
 export async function parkRun(ctx: Ctx, tx: Tx, input: ParkRun): Promise<void> {
   await appendInTransaction(ctx, tx, input);
   const [row] = await tx.query(park, [
@@ -118,4 +123,12 @@ export async function parkRun(ctx: Ctx, tx: Tx, input: ParkRun): Promise<void> {
   ]);
   if (!row) throw new Error(`run ${input.runId} is not running`);
   await saveMessages(tx, { tenantId: ctx.tenantId, ...input }, input.texts);
+  if (!waitsForOperator(input.interrupts)) return;
+  const conversation = await lockConversation(ctx, tx, input.conversationId);
+  if (conversation.hasQueuedRuns) await cancelInTransaction(ctx, tx, conversation, input.runId);
+}
+
+/** A visitor can do nothing about such a run, so it never stands in their way. */
+export function waitsForOperator(interrupts: readonly Interrupt[]): boolean {
+  return interrupts.every((interrupt) => interrupt.reason === "operator");
 }

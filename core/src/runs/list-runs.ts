@@ -21,8 +21,7 @@ const ofConversation = statement<RunRow>(
 /** The tenant's runs, or one conversation's, newest first. For staff: visitors read their conversation's log. */
 export async function listRuns(ctx: Ctx, page: PageRequest & { conversationId?: string }): Promise<Page<Run>> {
   const cursor = cursorId("run", page.cursor);
-  const owner =
-    page.conversationId === undefined ? ctx.tenantId : parseId("conv", page.conversationId, "conversation");
+  const owner = page.conversationId === undefined ? ctx.tenantId : parseId("conv", page.conversationId, "conversation");
   const rows = await transact(ctx, (tx) =>
     tx.query(page.conversationId === undefined ? ofTenant : ofConversation, [
       uuidOf(owner),

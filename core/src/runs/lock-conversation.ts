@@ -66,7 +66,10 @@ export async function lockConversation(
     hasQueuedRuns: open.some((run) => run.status === "queued"),
     known:
       row.known_message && row.known_run
-        ? { message: messageOfJson(row.known_message), run: runOfJson(row.known_run, ctx.actor.kind === "visitor" ? "all" : "staff") }
+        ? {
+            message: messageOfJson(row.known_message),
+            run: runOfJson(row.known_run, ctx.actor.kind === "visitor" ? "all" : "staff"),
+          }
         : null,
   };
 }

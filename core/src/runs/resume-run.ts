@@ -54,7 +54,10 @@ export async function resumeRun(ctx: Ctx, input: ResumeRun): Promise<Run> {
     const run = await findRun({ ...ctx, actor: { kind: "worker" } }, tx, runId);
     const interrupt = run.interrupts.find(({ id }) => id === input.interruptId);
     if (run.status !== "waiting" || !interrupt) {
-      throw new ProblemError("interrupt_resolved", "The run no longer waits for this. Read the run to see where it is.");
+      throw new ProblemError(
+        "interrupt_resolved",
+        "The run no longer waits for this. Read the run to see where it is.",
+      );
     }
     assertMayDecide(ctx, interrupt, input.decision);
     const by = ctx.actor.kind === "visitor" ? "visitor" : "operator";
@@ -62,16 +65,16 @@ export async function resumeRun(ctx: Ctx, input: ResumeRun): Promise<Run> {
     await appendInTransaction(ctx, tx, {
       conversationId,
       fence: null,
-      events: [
-        { ...fact, event: custom("run.resumed", { interruptId: interrupt.id, decision: input.decision, by }) },
-      ],
+      events: [{ ...fact, event: custom("run.resumed", { interruptId: interrupt.id, decision: input.decision, by }) }],
     });
     if (interrupt.reason === "operator" && input.decision === "abort") {
       await endRun(ctx, tx, {
         conversationId: conversation.id,
         runId,
         fence: null,
-        events: [{ ...fact, event: { type: "RUN_ERROR", code: "aborted", message: "The request was stopped by our team." } }],
+        events: [
+          { ...fact, event: { type: "RUN_ERROR", code: "aborted", message: "The request was stopped by our team." } },
+        ],
         status: "failed",
         finishReason: null,
         error: { code: "aborted", message: "An operator aborted the run." },

@@ -11,23 +11,30 @@ const eventsOfRun = statement<{ event: ConversationEvent }>(
    order by e.seq`,
 );
 
+export interface LoggedRun {
+  brackets: OpenBrackets;
+  /** Started, and neither ended nor parked since. */
+  isRunning: boolean;
+  /** What the assistant said and still stands, by message. */
+  texts: Map<string, string>;
+}
+
 /** What the log says a run has written and left open, read inside the transaction that holds its conversation. */
-export async function runAsLogged(
-  tx: Tx,
-  conversationId: string,
-  runId: string,
-): Promise<{ brackets: OpenBrackets; texts: Map<string, string>; events: ConversationEvent[] }> {
+export async function runAsLogged(tx: Tx, conversationId: string, runId: string): Promise<LoggedRun> {
   const rows = await tx.query(eventsOfRun, [uuidOf(conversationId), uuidOf(runId)]);
   let brackets = noBrackets;
+  let isRunning = false;
   const texts = new Map<string, string>();
   for (const { event } of rows) {
     brackets = trackBrackets(brackets, event);
-    if (event.type === "TEXT_MESSAGE_START" && event.role === "assistant") texts.set(event.messageId, "");
+    if (event.type === "RUN_STARTED") isRunning = true;
+    else if (event.type === "RUN_FINISHED" || event.type === "RUN_ERROR") isRunning = false;
+    else if (event.type === "TEXT_MESSAGE_START" && event.role === "assistant") texts.set(event.messageId, "");
     else if (event.type === "TEXT_MESSAGE_CONTENT" && texts.has(event.messageId)) {
       texts.set(event.messageId, texts.get(event.messageId) + event.delta);
     } else if (event.type === "CUSTOM" && event.name === "run.superseded") {
       for (const id of event.value.messageIds) texts.delete(id);
     }
   }
-  return { brackets, texts, events: rows.map((row) => row.event) };
+  return { brackets, isRunning, texts };
 }

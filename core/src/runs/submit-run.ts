@@ -8,6 +8,7 @@ import { ProblemError } from "../errors.ts";
 import { publishAfterCommit } from "../events/append-in-transaction.ts";
 import { uuidOf } from "../ids.ts";
 import { cancelInTransaction } from "./cancel-run.ts";
+import { waitsForOperator } from "./end-run.ts";
 import { lockConversation, type LockedConversation } from "./lock-conversation.ts";
 import { ringAfterCommit } from "./ring.ts";
 import { messageOfJson, runOfJson, type MessageJson, type RunJson } from "./run-row.ts";
@@ -76,7 +77,10 @@ async function submitLocked(ctx: Ctx, tx: Tx, input: SubmitRun): Promise<Submiss
   const found = await lockConversation(ctx, tx, input.conversationId, input.clientMessageId);
   if (found.known) return knownSubmission(found.known, input);
   if (found.agentVersion === null) {
-    throw new ProblemError("conflict", "The agent has not been published yet. Publish it, then send the message again.");
+    throw new ProblemError(
+      "conflict",
+      "The agent has not been published yet. Publish it, then send the message again.",
+    );
   }
   const conversation = await makeWay(ctx, tx, found);
   const planned = plan(ctx, input);
@@ -134,9 +138,8 @@ function accept(ctx: Ctx, tx: Tx, input: SubmitRun, { runId, events }: Planned, 
 async function makeWay(ctx: Ctx, tx: Tx, conversation: LockedConversation): Promise<LockedConversation> {
   const { activeRun, doubleSend } = conversation;
   if (activeRun === null) return conversation;
-  const waitsForOperator =
-    activeRun.status === "waiting" && activeRun.interrupts.every((interrupt) => interrupt.reason === "operator");
-  if (waitsForOperator || doubleSend === "interrupt") {
+  const makesWay = activeRun.status === "waiting" && waitsForOperator(activeRun.interrupts);
+  if (makesWay || doubleSend === "interrupt") {
     await cancelInTransaction(ctx, tx, conversation, activeRun.id);
     return lockConversation(ctx, tx, conversation.id);
   }
