@@ -217,8 +217,11 @@ describe("at the same moment as", () => {
             () => "success",
             () => "cancelled",
           );
-        const cancel = () => cancelRun(tenant.ctx, runId);
-        const [ended] = await Promise.all(index % 2 === 0 ? [complete(), cancel()] : [cancel().then(complete), null]);
+        // Half of them hear of the cancellation first.
+        const early = index % 2 === 0 ? [cancelRun(tenant.ctx, runId)] : [];
+        const completing = complete();
+        await Promise.all([...early, cancelRun(tenant.ctx, runId)]);
+        const ended = await completing;
         const { status } = await getRun(tenant.ctx, runId);
         expect(status).toBe(ended === "success" ? "completed" : "cancelled");
         expect((await written(conversationId, runId)).filter(isEnd)).toEqual([`RUN_FINISHED ${ended}`]);
