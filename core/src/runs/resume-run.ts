@@ -37,6 +37,11 @@ const DECISIONS: Record<InterruptReason, readonly Decision[]> = {
   operator: ["retry", "done", "abort"],
 };
 
+const decided = statement<{ decided: boolean }>(
+  "run_decided",
+  "select resume is not null as decided from runs where id = $1",
+);
+
 const setResume = statement<{ hand_over: number; queue_class: QueueClass }>(
   "run_resume",
   `update runs set resume = $2, hand_over = hand_over + 1, correlation_id = $3
@@ -53,7 +58,8 @@ export async function resumeRun(ctx: Ctx, input: ResumeRun): Promise<Run> {
     // Read again under the lock: two people may be answering at once.
     const run = await findRun({ ...ctx, actor: { kind: "worker" } }, tx, runId);
     const interrupt = run.interrupts.find(({ id }) => id === input.interruptId);
-    if (run.status !== "waiting" || !interrupt) {
+    const [resolved] = await tx.query(decided, [uuidOf(runId)]);
+    if (run.status !== "waiting" || !interrupt || resolved?.decided) {
       throw new ProblemError(
         "interrupt_resolved",
         "The run no longer waits for this. Read the run to see where it is.",
@@ -88,7 +94,7 @@ export async function resumeRun(ctx: Ctx, input: ResumeRun): Promise<Run> {
     }
     const resolution: Resolution = { interrupt, decision: input.decision, payload: input.payload ?? null, by };
     const [row] = await tx.query(setResume, [uuidOf(runId), JSON.stringify(resolution), ctx.correlationId]);
-    if (!row) throw new ProblemError("interrupt_resolved", "Somebody else has just decided this.");
+    if (!row) throw new Error(`run ${runId} does not wait`);
     await enqueueRun(ctx, tx, { runId, handOver: row.hand_over, queueClass: row.queue_class, isBlocked: false });
     return findRun(ctx, tx, runId);
   });
