@@ -166,6 +166,18 @@ describe("tool calls", () => {
   test("a late end does not undo a result", () => {
     expect(fold(...calling, result, end).toolCalls[0]).toMatchObject({ status: "done", result: "found" });
   });
+
+  test("a call whose result is hidden is over when the run goes on to its next step, or ends", () => {
+    const hidden = custom("hidden", {});
+    const step = (index: number): ConversationEvent => ({ type: "STEP_STARTED", stepName: `step-${index}` });
+    const before = fold(...calling, end, hidden);
+    expect(before.toolCalls[0]).toMatchObject({ status: "running", result: null });
+    for (const next of [step(2), finished("cancelled"), { type: "RUN_ERROR" as const, message: "Sorry." }]) {
+      expect(reduce(before, log([next], { after: before.lastSeq })).toolCalls[0]).toMatchObject({ status: "done" });
+    }
+    const resumed = reduce(before, log([started, step(1)], { after: before.lastSeq }));
+    expect(resumed.toolCalls[0]).toMatchObject({ status: "running" });
+  });
 });
 
 describe("runs", () => {

@@ -119,6 +119,7 @@ class Draft {
         return;
       }
       case "STEP_STARTED":
+        this.#endCalls(envelope.runId, event.stepName);
         this.#setStep(envelope.runId, event.stepName);
         return;
       case "STEP_FINISHED":
@@ -189,11 +190,22 @@ class Draft {
   }
 
   #release(runId: string): void {
+    this.#endCalls(runId, null);
     if (this.#state.activeRunId === runId) this.#state.activeRunId = null;
   }
 
   #stepOf(runId: string | null): string | null {
     return runId === null ? null : (this.#state.runs[runId]?.stepName ?? null);
+  }
+
+  /** A run's calls are over when it goes on to another step or ends: their results may be hidden from this reader. */
+  #endCalls(runId: string | null, exceptStep: string | null): void {
+    const over = ({ runId: of, status, stepName }: ToolCallState) =>
+      of === runId && status !== "done" && (exceptStep === null || stepName !== exceptStep);
+    for (const { id } of this.#state.toolCalls.filter(over)) {
+      const call = this.#toolCall(id);
+      if (call) call.status = "done";
+    }
   }
 
   #setStep(runId: string | null, stepName: string | null): void {

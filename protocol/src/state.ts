@@ -36,7 +36,7 @@ export interface ToolCallState {
   parentMessageId: string | null;
   /** The arguments as JSON text; empty where the reader may not see them. */
   args: string;
-  /** `calling`: arguments still stream in; `running`: being executed; `done`: has its result. */
+  /** `calling`: arguments still stream in; `running`: being executed; `done`: over, also when its result is not this reader's to see. */
   status: "calling" | "running" | "done";
   result: string | null;
   at: string;

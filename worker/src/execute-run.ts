@@ -84,7 +84,12 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
     deps.agentOf(claim.tenantId, claim.agentId, claim.agentVersion),
   ]);
   const plan = planContinuation(claim, history, lastStep);
-  const progress: RunProgress = { texts: textsOf(plan, claim.runId), stepIndex: null, recordedUsage: [...spent] };
+  const progress: RunProgress = {
+    texts: textsOf(plan, claim.runId),
+    stepIndex: null,
+    stepMessageId: null,
+    recordedUsage: [...spent],
+  };
   const effects = createRunEffects({ ctx, claim, log: runLog, lease: deps.lease, progress });
   for (const event of plan.events) effects.emit(event);
 
@@ -199,9 +204,11 @@ async function writeEnd(
 }
 
 /** The turn that ended the run; a turn that asked for tools was recorded when it did. */
-function lastStepOf({ stepIndex, texts, recordedUsage }: RunProgress, usage: readonly TokenUsage[]): Pick<EndRun, "lastStep"> {
+function lastStepOf(progress: RunProgress, usage: readonly TokenUsage[]): Pick<EndRun, "lastStep"> {
+  const { stepIndex, stepMessageId, texts, recordedUsage } = progress;
   if (stepIndex === null) return {};
-  const [messageId, text] = [...texts].at(-1) ?? [null, ""];
+  const text = stepMessageId === null ? "" : (texts.get(stepMessageId) ?? "");
+  const messageId = text === "" ? null : stepMessageId;
   return { lastStep: { index: stepIndex, messageId, text, usage: withoutTurns(usage, recordedUsage) } };
 }
 
@@ -231,9 +238,7 @@ async function end(
   },
 ): Promise<void> {
   await runLog.takeOver([{ event: last.event }], ({ fence, events }) =>
-    atOnce(ctx.services.db, (tx) =>
-      endRun(ctx, tx, { conversationId, runId, fence, events, ...last.row }),
-    ),
+    atOnce(ctx.services.db, (tx) => endRun(ctx, tx, { conversationId, runId, fence, events, ...last.row })),
   );
 }
 

@@ -8,7 +8,8 @@ import { QUEUE_CLASSES, type Doorbell } from "@agent-engine/core/queue/run-queue
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
 import { registerWorker } from "@agent-engine/core/workers/worker-registry.ts";
 import { RunAbandoned } from "./engine/effects.ts";
-import { defaultRetryPolicy } from "./engine/retry-policy.ts";
+import type { ModelProvider } from "./engine/model-provider.ts";
+import { defaultRetryPolicy, type RetryPolicy } from "./engine/retry-policy.ts";
 import { executeRun, type ExecuteDeps } from "./execute-run.ts";
 import { createSlots, SlotsClosed } from "./slots.ts";
 import { openWorld } from "./world.ts";
@@ -16,6 +17,10 @@ import { openWorld } from "./world.ts";
 export interface WorkerOptions {
   services: Services;
   config: Pick<Config, "nodeEnv" | "workerConcurrency">;
+  /** How often and how long models and tools are tried again. */
+  retryPolicy?: RetryPolicy;
+  /** A model's longest silence. */
+  stall?: ModelProvider["stall"];
 }
 
 export interface RunningWorker {
@@ -33,7 +38,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   // Runs wait for models and tools most of the time, so hundreds at once are usual.
   const slots = createSlots(config.workerConcurrency);
   const lease = await registerWorker(services, { slots: config.workerConcurrency, active: () => slots.active });
-  const world = openWorld(services, config);
+  const world = openWorld(services, config, options.stall ? { stall: options.stall } : {});
   const appender = createAppender(services);
   const running = new Map<string, AbortController>();
   const deps: ExecuteDeps = {
@@ -43,7 +48,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     agentOf: createAgentConfigReader(services),
     modelOf: world.modelOf,
     toolsOf: world.toolsOf,
-    retryPolicy: defaultRetryPolicy,
+    retryPolicy: options.retryPolicy ?? defaultRetryPolicy,
   };
 
   async function answer(doorbell: Doorbell): Promise<void> {

@@ -3,7 +3,12 @@ import { inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import type { RunLog } from "@agent-engine/core/events/run-log.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
-import { beginInvocation, closeStepsBefore, finishInvocation, recordToolStep } from "@agent-engine/core/runs/tool-steps.ts";
+import {
+  beginInvocation,
+  closeStepsBefore,
+  finishInvocation,
+  recordToolStep,
+} from "@agent-engine/core/runs/tool-steps.ts";
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { stepIndexOf } from "./continuation.ts";
@@ -13,8 +18,9 @@ import { RunAbandoned, type EngineEffects } from "./engine/effects.ts";
 export interface RunProgress {
   /** The assistant's messages so far, by id: each becomes a row. */
   texts: Map<string, string>;
-  /** The step the engine is in. */
+  /** The step the engine is in, and the message that stands in it. */
   stepIndex: number | null;
+  stepMessageId: string | null;
   /** Usage of the model turns that asked for tools; theirs is recorded with their steps. */
   recordedUsage: TokenUsage[];
 }
@@ -39,10 +45,15 @@ export function createRunEffects(deps: {
 
   return {
     emit(event, audience) {
-      if (event.type === "TEXT_MESSAGE_CONTENT") texts.set(event.messageId, (texts.get(event.messageId) ?? "") + event.delta);
+      if (event.type === "TEXT_MESSAGE_CONTENT")
+        texts.set(event.messageId, (texts.get(event.messageId) ?? "") + event.delta);
       else if (event.type === "CUSTOM" && event.name === "run.superseded") {
         for (const id of event.value.messageIds) texts.delete(id);
-      } else if (event.type === "STEP_STARTED") progress.stepIndex = stepIndexOf(event.stepName);
+      } else if (event.type === "TEXT_MESSAGE_START") progress.stepMessageId = event.messageId;
+      else if (event.type === "STEP_STARTED") {
+        progress.stepIndex = stepIndexOf(event.stepName);
+        progress.stepMessageId = null;
+      }
       log.emit(event, audience);
     },
     flush: () => log.flush(),

@@ -2,6 +2,7 @@ import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Services } from "@agent-engine/core/context.ts";
 import { searchKnowledge } from "@agent-engine/core/knowledge/search-knowledge.ts";
 import type { ExecuteDeps } from "./execute-run.ts";
+import type { ModelProvider } from "./engine/model-provider.ts";
 import { resolveModel } from "./providers/resolve-model.ts";
 import { createVendorFetch } from "./providers/vendor-fetch.ts";
 import { createEgress } from "./toolkits/egress.ts";
@@ -12,13 +13,18 @@ export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf"> {
   close(): Promise<void>;
 }
 
-export function openWorld(services: Services, config: Pick<Config, "nodeEnv">): World {
+/** `stall`: the longest silence of a model; each provider has its own by default. */
+export function openWorld(
+  services: Services,
+  config: Pick<Config, "nodeEnv">,
+  options: { stall?: ModelProvider["stall"] } = {},
+): World {
   const vendor = createVendorFetch();
   // A developer's own tools and models run on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv !== "production" });
   return {
     modelOf: ({ config: agent }) =>
-      resolveModel(agent.model, { models: services.models, egress, vendorFetch: vendor.fetch }),
+      resolveModel(agent.model, { models: services.models, egress, vendorFetch: vendor.fetch, ...options }),
     async toolsOf(ctx, claim, { config: agent }) {
       const { tools, problems } = await bindTools(
         agent,

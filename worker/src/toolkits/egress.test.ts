@@ -58,4 +58,8 @@ describe("the way out", () => {
     expect(() => checkUrl(new URL("http://10.0.0.1/"), { allowLoopback: true })).toThrow(EgressRefused);
     expect(() => checkUrl(new URL("http://169.254.169.254/"), { allowLoopback: true })).toThrow(EgressRefused);
   });
+
+  it("is closed to ports that HTTP may not use: nothing is sent, and nobody has to guess", async () => {
+    await expect(local.fetchOnce("http://127.0.0.1:1/", { method: "POST" })).rejects.toThrow(EgressRefused);
+  });
 });

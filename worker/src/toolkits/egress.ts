@@ -67,8 +67,15 @@ function guarded(dispatcher: Agent, options: EgressOptions): typeof globalThis.f
     init: RequestInit & { dispatcher: Agent },
   ) => Promise<Response>;
   return async (input, init) => {
-    checkUrl(new URL(input instanceof Request ? input.url : input), options);
-    return request(input, { ...init, redirect: "manual", dispatcher });
+    const url = new URL(input instanceof Request ? input.url : input);
+    checkUrl(url, options);
+    return request(input, { ...init, redirect: "manual", dispatcher }).catch((error: unknown) => {
+      // Some ports are closed to HTTP by the fetch standard: nothing was sent.
+      if (error instanceof Error && error.cause instanceof Error && error.cause.message === "bad port") {
+        throw new EgressRefused(url.host, "HTTP may not use its port.");
+      }
+      throw error;
+    });
   };
 }
 
