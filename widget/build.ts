@@ -31,7 +31,9 @@ function config(
     logLevel: "warn",
     define: { "process.env.NODE_ENV": '"production"', ...define },
     plugins: [withoutAssertions],
-    oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+    // Whatever NODE_ENV says: the libraries' development versions are larger, and talk to the console.
+    resolve: { conditions: ["production", "module", "browser"] },
+    oxc: { jsx: { runtime: "automatic", importSource: "preact", development: false } },
     build: {
       outDir,
       target: "es2022",

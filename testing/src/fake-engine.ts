@@ -37,7 +37,7 @@ export interface FakeEngineOptions {
   port?: number;
   /** Plays a run; without one a run stays queued. */
   play?: (run: FakeRun) => Promise<void> | void;
-  site?: Partial<SiteProfile> & { agent?: Partial<SiteProfile["agent"]> };
+  site?: Partial<Omit<SiteProfile, "agent">> & { agent?: Partial<SiteProfile["agent"]> };
   /** The built widget, served at `/widget.js` and `/widget/`. */
   widgetDir?: string;
   tokenTtlMs?: number;

@@ -15,11 +15,8 @@ export interface World {
   close(): Promise<void>;
 }
 
-/** Builds the widget and starts a browser: once for a file of tests. */
-export async function openWorld(): Promise<World> {
-  const widgetDir = mkdtempSync(join(tmpdir(), "agent-engine-widget-"));
-  await buildWidget(widgetDir);
-  const browser = await chromium.launch({
+export function launchBrowser(): Promise<Browser> {
+  return chromium.launch({
     executablePath: requireProgram("chromium"),
     args: [
       "--no-sandbox",
@@ -31,6 +28,13 @@ export async function openWorld(): Promise<World> {
       "--disable-sync",
     ],
   });
+}
+
+/** Builds the widget and starts a browser: once for a file of tests. */
+export async function openWorld(): Promise<World> {
+  const widgetDir = mkdtempSync(join(tmpdir(), "agent-engine-widget-"));
+  await buildWidget(widgetDir);
+  const browser = await launchBrowser();
   return {
     browser,
     widgetDir,
@@ -77,7 +81,9 @@ export async function embed(world: World, options: PageOptions = {}): Promise<Em
     if (options.policy) response.setHeader("content-security-policy", fill(options.policy));
     response
       .writeHead(200, { "content-type": "text/html" })
-      .end(`<!doctype html><html lang="en"><title>A shop</title><button id="before">Before</button>${fill(body)}`);
+      .end(
+        `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width, initial-scale=1"><title>A shop</title><button id="before">Before</button>${fill(body)}`,
+      );
   });
   const port = await listen(site, 0);
   const context = await world.browser.newContext(options.browser);

@@ -19,18 +19,23 @@ export class LauncherElement extends ReactiveElement implements WidgetHost {
     return this.getAttribute("site-key");
   }
 
-  protected override firstUpdated(): void {
+  protected override createRenderRoot(): HTMLElement | DocumentFragment {
+    const root = super.createRenderRoot();
     const { button } = this;
     button.part = "launcher";
     button.ariaLabel = "Chat";
     button.ariaHasPopup = "dialog";
     button.onclick = () => this.toggle();
     button.onpointerenter = button.onfocus = () => this.load();
-    this.renderRoot.append(button);
-    // It was open in this tab, or it is a part of the page.
+    root.append(button);
+    // It was open in this tab before a reload; storage may be forbidden.
     try {
       this.isOpen ||= !!sessionStorage[`agent-widget:${this.siteKey}:open`];
     } catch {}
+    return root;
+  }
+
+  protected override firstUpdated(): void {
     if (this.isOpen || this.getAttribute("mode")) void this.open(false);
     this.announce("ready");
   }
