@@ -1,56 +1,83 @@
-import type { SiteProfile, Visitor } from "@agent-engine/protocol/resources.ts";
+import type { SiteId, VisitorId } from "@agent-engine/protocol/ids.ts";
+import type { AgentConfig, SiteProfile, Visitor } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
-import { transactEntities } from "../db/entity-transaction.ts";
-import { AgentEntity, AgentVersionEntity, SiteEntity, VisitorEntity } from "../db/entities/entities.ts";
+import { statement } from "../db/statement.ts";
+import { transact } from "../db/transaction.ts";
 import { ProblemError, notFound } from "../errors.ts";
+import { idOf, uuidOf } from "../ids.ts";
 import { resolveProviderName } from "../models/resolve-provider-name.ts";
 
 export interface OpenVisitorSession {
-  siteId: SiteEntity["id"];
+  siteId: SiteId;
   /** The visitor of an earlier, verified token; a new visitor is made without it, or when it is gone. */
-  visitorId?: VisitorEntity["id"];
+  visitorId?: VisitorId;
 }
+
+const siteProfile = statement<{
+  site_name: string;
+  theme: Record<string, string>;
+  agent_id: string;
+  agent_name: string;
+  config: AgentConfig | null;
+}>(
+  "site_profile",
+  `select s.name as site_name, s.theme, a.id as agent_id, a.name as agent_name, v.config
+   from sites s join agents a on a.id = s.agent_id
+   left join agent_versions v on v.agent_id = a.id and v.version = a.published_version
+   where s.id = $1`,
+);
+
+interface VisitorRow {
+  id: string;
+  external_id: string | null;
+  created_at: Date;
+}
+
+const findVisitor = statement<VisitorRow>(
+  "visitor_of_site",
+  "select id, external_id, created_at from visitors where id = $1 and site_id = $2",
+);
+
+const insertVisitor = statement<VisitorRow>(
+  "visitor_insert",
+  "insert into visitors (id, tenant_id, site_id) values ($1, $2, $3) returning id, external_id, created_at",
+);
 
 /** Finds or makes the visitor and says what the widget needs to know about its site. */
 export async function openVisitorSession(
   ctx: Ctx,
   input: OpenVisitorSession,
 ): Promise<{ visitor: Visitor; site: SiteProfile }> {
-  return transactEntities(ctx, async (em) => {
-    const site = await em.findOne(SiteEntity, { id: input.siteId });
-    if (!site) throw notFound("site");
-    const agent = await em.findOne(AgentEntity, { id: site.agentId });
-    const version =
-      agent?.publishedVersion == null
-        ? null
-        : await em.findOne(AgentVersionEntity, { agentId: agent.id, version: agent.publishedVersion });
-    if (!agent || !version) {
+  return transact(ctx, async (tx) => {
+    const site = uuidOf(input.siteId);
+    const [profile] = await tx.query(siteProfile, [site]);
+    if (!profile) throw notFound("site");
+    const { config } = profile;
+    if (!config) {
       throw new ProblemError("conflict", "The agent of this site is not published yet. Publish it, then reload the page.");
     }
-    const known = input.visitorId ? await em.findOne(VisitorEntity, { id: input.visitorId, siteId: site.id }) : null;
-    const visitor =
-      known ??
-      em.create(VisitorEntity, {
-        id: ctx.services.newId("visitor"),
-        tenantId: ctx.tenantId,
-        siteId: site.id,
-        externalId: null,
-        createdAt: new Date(ctx.services.clock()),
-      });
-    await em.flush();
+    const [known] = input.visitorId ? await tx.query(findVisitor, [uuidOf(input.visitorId), site]) : [];
+    const [visitor] = known
+      ? [known]
+      : await tx.query(insertVisitor, [uuidOf(ctx.services.newId("visitor")), uuidOf(ctx.tenantId), site]);
+    if (!visitor) throw new Error("the visitor was not stored");
     return {
-      visitor: { id: visitor.id, externalId: visitor.externalId ?? null, createdAt: visitor.createdAt.toISOString() },
+      visitor: {
+        id: idOf("visitor", visitor.id),
+        externalId: visitor.external_id,
+        createdAt: visitor.created_at.toISOString(),
+      },
       site: {
-        id: site.id,
-        name: site.name,
+        id: input.siteId,
+        name: profile.site_name,
         agent: {
-          id: agent.id,
-          name: agent.name,
-          greeting: version.config.greeting,
-          suggestions: version.config.suggestions,
-          isLanguageModel: resolveProviderName(version.config.model.provider, ctx.services.models) !== "extractive",
+          id: idOf("agent", profile.agent_id),
+          name: profile.agent_name,
+          greeting: config.greeting,
+          suggestions: config.suggestions,
+          isLanguageModel: resolveProviderName(config.model.provider, ctx.services.models) !== "extractive",
         },
-        theme: site.theme,
+        theme: profile.theme,
       },
     };
   });

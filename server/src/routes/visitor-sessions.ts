@@ -52,7 +52,6 @@ export function visitorSessionRoutes(api: Api, services: Services): void {
           route: "POST /v1/visitor-sessions",
           body: { ...body, origin },
           status: 201,
-          transaction: "entities",
         },
         async (ctx) => ({
           ...(await openVisitorSession(ctx, { siteId: site.siteId, ...(visitorId === null ? {} : { visitorId }) })),
