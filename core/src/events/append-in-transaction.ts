@@ -27,7 +27,8 @@ export async function appendInTransaction(
   tx: Tx,
   input: { conversationId: string; fence: Fence | null; events: readonly NewEvent[] },
 ): Promise<StoredEnvelope[]> {
-  if (input.events.length === 0) return [];
+  // Without events there is still the fence to hold the transaction to.
+  if (input.events.length === 0 && input.fence === null) return [];
   const values = appendToConversationValues({ ...input, tenantId: ctx.tenantId });
   const [row] = await tx.query(appendToConversation, values);
   if (row?.outcome !== "ok") {
@@ -42,5 +43,6 @@ export async function appendInTransaction(
 /** Publishes what a statement has appended, once its transaction is committed. */
 export function publishAfterCommit(ctx: Ctx, tx: Tx, conversationId: string, appended: Appended): void {
   const events = toEnvelopes(conversationId, appended);
+  if (events.length === 0) return;
   tx.afterCommit(() => ctx.services.bus.publish({ conversationId, tenantId: ctx.tenantId, events }));
 }

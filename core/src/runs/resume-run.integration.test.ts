@@ -83,7 +83,7 @@ test("a decision is logged, rings a new doorbell, and its worker finds it", asyn
 });
 
 test("an operator's abort fails the run at once, with words for the visitor, and the next one goes", async () => {
-  const { conversationId, runId, resume } = await waiting("operator");
+  const { conversationId, resume } = await waiting("operator");
   const run = await resume("abort");
   expect(run).toMatchObject({
     status: "failed",
