@@ -82,7 +82,7 @@ async function start(
   if (shutdown.begun) return;
   const devFile =
     served.demo !== null && served.apiUrl !== null
-      ? writeDevFile(config.dataDir, { apiUrl: served.apiUrl, demoUrl: served.demoUrl, ...served.demo })
+      ? writeDevFile(config.dataDir, { ...served.demo, apiUrl: served.apiUrl, demoUrl: served.demoUrl })
       : null;
   announce({ config, served, devFile, logFile: file, seconds: process.uptime() }, say);
 }

@@ -81,6 +81,7 @@ describe("npm start", () => {
     const second = start();
     const after = await ready(second);
     expect(after).toMatchObject({ publishableKey: before.publishableKey, secretKey: before.secretKey });
+    for (const url of [`${after.apiUrl}/readyz`, after.demoUrl]) expect((await fetch(url)).status).toBe(200);
     expect(Number(/Ready in ([\d.]+) s/.exec(second.logs())?.[1])).toBeLessThan(5);
     const refused = await failure(start());
     expect(refused).toContain(`already runs from ${dataDir}`);
