@@ -9,6 +9,7 @@ import { openSession } from "./session.ts";
 import { setTheme } from "./theme.ts";
 import { words } from "./words.ts";
 
+/** @public The launcher loads this file by its name. */
 export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
   const { button } = host;
   const isPartOfPage = host.hasAttribute("mode") && host.getAttribute("mode") !== "bubble";
