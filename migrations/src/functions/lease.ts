@@ -45,7 +45,7 @@ export function leaseFunctions({ app, system }: Roles): string {
       return query select kind, run.tenant_id, run.conversation_id,
         (select c.visitor_id from conversations c where c.id = run.conversation_id), run.agent_id, run.agent_version, head.epoch + 1,
         head.last_seq, case when kind = 'resume' then 1 else run.attempt + 1 end, run.correlation_id, run.resume, run.interrupts,
-        coalesce(run.started_at, now())::timestamptz, run.created_at::timestamptz, run.usage;
+        coalesce(run.started_at, now())::timestamptz(3), run.created_at::timestamptz, run.usage;
     end $$;
     alter function claim_run owner to ${system};
     revoke execute on function claim_run from public;
