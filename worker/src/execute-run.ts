@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Ctx, Services } from "@agent-engine/core/context.ts";
 import type { PublishedAgent } from "@agent-engine/core/agents/get-agent-config.ts";
+import { cleanJson } from "@agent-engine/core/db/jsonb.ts";
 import { atOnce, inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import type { Appender } from "@agent-engine/core/events/appender.ts";
@@ -168,7 +169,9 @@ async function writeEnd(
     return fail(ctx, claim, runLog, texts, result.usage, { code, message, detail: failure.detail });
   }
   if (result.kind === "interrupt") {
-    const { interrupts, usage } = result;
+    const { usage } = result;
+    // They quote what a model wrote; the log and the row say the same.
+    const interrupts = cleanJson(result.interrupts);
     await runLog.takeOver(
       [
         {

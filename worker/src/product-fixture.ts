@@ -16,7 +16,7 @@ import type { ConversationState } from "@agent-engine/protocol/state.ts";
 import { verifyAgUi } from "@agent-engine/testing/ag-ui.ts";
 import { storedEvents, violations, type InvariantInput } from "@agent-engine/testing/invariants.ts";
 import { startModelServer, type ModelServer } from "@agent-engine/testing/model-server.ts";
-import type { RecordedRequest } from "@agent-engine/testing/chat-request.ts";
+import { lastUserTurn, type RecordedRequest } from "@agent-engine/testing/chat-request.ts";
 import {
   createTestTenant,
   openTestServices,
@@ -144,9 +144,11 @@ export interface Chat {
   /** The visitor's context, and that of the customer's staff. */
   visitor: Ctx;
   staff: Ctx;
+  /** Sends a message; every conversation's are told apart by a tag before them. */
   ask(text: string): Promise<Run>;
   /** The run, as staff see it, once it has ended or waits for a person. */
   settled(runId: string): Promise<Run>;
+  ended(runId: string): Promise<Run>;
   /** `ask`, then `settled`. */
   answered(text: string): Promise<Run>;
   /** Decides the first interrupt of a waiting run; answers it once it is settled again. */
@@ -157,7 +159,7 @@ export interface Chat {
   log(): Promise<StoredEnvelope[]>;
   events(runId: string): Promise<ConversationEvent[]>;
   invocations(runId: string): Promise<InvocationRow[]>;
-  /** Model requests of this conversation whose last user message begins like this. */
+  /** Model requests in answer to this conversation's message that begins like this. */
   requests(text: string): RecordedRequest[];
 }
 
@@ -173,35 +175,31 @@ async function openChat(product: Product, tenant: TestTenant): Promise<Chat> {
   };
   const visitor: Ctx = { ...staff, actor };
   const { id: conversationId } = await createConversation(visitor, {});
+  const tag = conversationId.slice(-8);
   let messages = 0;
+  const until = (runId: string, isMet: (run: Run) => boolean, what: string) =>
+    waitFor(
+      async () => {
+        const run = await getRun(staff, runId);
+        return isMet(run) ? run : null;
+      },
+      { describe: `${runId} ${what}` },
+    );
   const chat: Chat = {
     conversationId,
     visitor,
     staff,
-    ask: async (text) => (await sendMessage(visitor, { conversationId, clientMessageId: `m${++messages}`, text })).run,
-    async settled(runId) {
-      return waitFor(
-        async () => {
-          const run = await getRun(staff, runId);
-          return run.status !== "queued" && run.status !== "running" ? run : null;
-        },
-        { describe: `${runId} to end or wait` },
-      );
-    },
+    ask: async (text) =>
+      (await sendMessage(visitor, { conversationId, clientMessageId: `m${++messages}`, text: `${tag} ${text}` })).run,
+    settled: (runId) => until(runId, ({ status }) => status !== "queued" && status !== "running", "to end or wait"),
+    ended: (runId) => until(runId, ({ finishedAt }) => finishedAt !== null, "to end"),
     answered: async (text) => chat.settled((await chat.ask(text)).id),
     async decide(run, decision, payload) {
       const [interrupt] = run.interrupts;
       if (!interrupt) throw new Error("the run waits for nothing");
       await resumeRun(staff, { runId: run.id, interruptId: interrupt.id, decision, payload });
-      return waitFor(
-        async () => {
-          const now = await getRun(staff, run.id);
-          const isSettled =
-            now.finishedAt !== null || (now.status === "waiting" && !isSame(now.interrupts, run.interrupts));
-          return isSettled ? now : null;
-        },
-        { describe: `${run.id} to go on after ${decision}` },
-      );
+      const isAsked = ({ interrupts }: Run) => interrupts.length > 0 && !isSame(interrupts, run.interrupts);
+      return until(run.id, (now) => now.finishedAt !== null || isAsked(now), `to go on after ${decision}`);
     },
     state: (reader) => conversationState(staff, { conversationId }, reader),
     texts: async () =>
@@ -218,10 +216,7 @@ async function openChat(product: Product, tenant: TestTenant): Promise<Chat> {
       return rows;
     },
     requests: (text) =>
-      models.requests.filter(({ body }) => {
-        const said = body.messages.findLast((message) => message.role === "user")?.content;
-        return typeof said === "string" ? said.startsWith(text) : said?.some((part) => part.text?.startsWith(text));
-      }),
+      models.requests.filter(({ body }) => lastUserTurn(body.messages).text.startsWith(`${tag} ${text}`)),
   };
   return chat;
 }

@@ -2,6 +2,7 @@ import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { FinishReason, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
 import type { QueueClass, Run } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
+import { jsonbOf } from "../db/jsonb.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
 import { appendInTransaction, LeaseLost, publishAfterCommit } from "../events/append-in-transaction.ts";
@@ -68,7 +69,7 @@ export async function endRun(ctx: Ctx, tx: Tx, input: EndRun): Promise<void> {
     events.map((event) => JSON.stringify(event.event)),
     input.status,
     input.finishReason,
-    input.error === null ? null : JSON.stringify(input.error),
+    input.error === null ? null : jsonbOf(input.error),
     JSON.stringify(input.usage),
     lastStep?.index ?? null,
     lastStep ? stepKey(runId, lastStep.index) : null,
@@ -118,7 +119,7 @@ export async function parkRun(ctx: Ctx, tx: Tx, input: ParkRun): Promise<void> {
   await appendInTransaction(ctx, tx, input);
   const [row] = await tx.query(park, [
     uuidOf(input.runId),
-    JSON.stringify(input.interrupts),
+    jsonbOf(input.interrupts),
     JSON.stringify(input.usage),
   ]);
   if (!row) throw new Error(`run ${input.runId} is not running`);

@@ -2,6 +2,7 @@ import type { Interrupt, InterruptReason } from "@agent-engine/protocol/events.t
 import { custom } from "@agent-engine/protocol/events.ts";
 import type { QueueClass, Run } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
+import { jsonbOf } from "../db/jsonb.ts";
 import { statement } from "../db/statement.ts";
 import { transact } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
@@ -93,7 +94,7 @@ export async function resumeRun(ctx: Ctx, input: ResumeRun): Promise<Run> {
       await decideInvocation(tx, runId, interrupt.toolCallId, { kind: input.decision, by, ...detailsOf(input) });
     }
     const resolution: Resolution = { interrupt, decision: input.decision, payload: input.payload ?? null, by };
-    const [row] = await tx.query(setResume, [uuidOf(runId), JSON.stringify(resolution), ctx.correlationId]);
+    const [row] = await tx.query(setResume, [uuidOf(runId), jsonbOf(resolution), ctx.correlationId]);
     if (!row) throw new Error(`run ${runId} does not wait`);
     await enqueueRun(ctx, tx, { runId, handOver: row.hand_over, queueClass: row.queue_class, isBlocked: false });
     return findRun(ctx, tx, runId);

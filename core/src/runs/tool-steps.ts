@@ -2,6 +2,7 @@
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { Ctx } from "../context.ts";
+import { jsonbOf } from "../db/jsonb.ts";
 import { statement } from "../db/statement.ts";
 import { transact, type Tx } from "../db/transaction.ts";
 import { appendInTransaction } from "../events/append-in-transaction.ts";
@@ -176,5 +177,5 @@ const decide = statement(
  * to retry holds for one more attempt, not for those that may fail after it.
  */
 export async function decideInvocation(tx: Tx, runId: string, toolCallId: string, decision: unknown): Promise<void> {
-  await tx.query(decide, [uuidOf(runId), toolCallId, JSON.stringify(decision)]);
+  await tx.query(decide, [uuidOf(runId), toolCallId, jsonbOf(decision)]);
 }
