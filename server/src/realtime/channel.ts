@@ -85,7 +85,7 @@ export class Channel implements ReaderSource {
 
   /** Readers at one cursor share one read. */
   read(query: PageQuery): Promise<Page> {
-    const key = `${query.after} ${query.limit} ${query.runId}`;
+    const key = `${query.after} ${query.limit} ${query.runId} ${query.runEnded}`;
     const pending = this.#reads.get(key);
     if (pending) return pending;
     const started = this.#readPage(query).finally(() => this.#reads.delete(key));
@@ -96,7 +96,9 @@ export class Channel implements ReaderSource {
   async #readPage(query: PageQuery): Promise<Page> {
     const headBefore = this.#head;
     const { conversationId } = this;
-    return { events: await this.#deps.readLog({ ...query, tenantId: this.#tenantId, conversationId }), headBefore };
+    const { after, limit, runId } = query;
+    const events = await this.#deps.readLog({ tenantId: this.#tenantId, conversationId, after, limit, runId });
+    return { events, headBefore };
   }
 
   onReadFailed(error: unknown): void {

@@ -30,6 +30,8 @@ export interface PageQuery {
   runId: string | null;
   /** Log entries at most. */
   limit: number;
+  /** The reader came after its run's end: a read that began before that may lack the end, and is not shared with it. */
+  runEnded: boolean;
 }
 
 /** A page of the log, and the head that was known when its read began: everything up to there was committed. */
@@ -61,9 +63,10 @@ export interface ReaderOptions {
 }
 
 /**
- * `new`: not started, its channel is not subscribed yet. `reading`: catches up from the log, pushes are ignored. `live`: applies what continues its cursor. `blocked`: its
- * network is slow, nothing is pushed or read until it drains. `stalled`: the log did not answer, the next repair tries
- * again. Everything but `live` comes back through `reading`, so a lost push, a gap and a slow network heal alike.
+ * `new`: not started, its channel is not subscribed yet. `reading`: catches up from the log, pushes are ignored. `live`:
+ * applies what continues its cursor. `blocked`: its network is slow, nothing is pushed or read until it drains.
+ * `stalled`: the log did not answer, the next repair tries again. Everything but `live` comes back through `reading`,
+ * so a lost push, a gap and a slow network heal alike.
  */
 type ReaderState = "new" | "reading" | "live" | "blocked" | "stalled" | "ended";
 
@@ -142,7 +145,7 @@ export class Reader {
       while (this.#isReading()) {
         if (this.#isFull()) return this.#block();
         const limit = this.#pageSize;
-        const query = { after: this.#cursor, runId: this.runId, limit };
+        const query = { after: this.#cursor, runId: this.runId, limit, runEnded: this.#runEnded };
         const { events, headBefore } = await this.#source.read(query);
         if (!this.#isReading() || !this.#deliverInChunks(events)) return;
         if (entriesIn(events) < limit && this.#cutOver(headBefore)) return;
