@@ -294,6 +294,8 @@ function eventPartitions({ app }: Roles): string {
       lower_bound text;
       upper_bound text;
     begin
+      -- Every worker calls this; one after the other, the second finds them made.
+      perform pg_advisory_xact_lock(hashtext('agent-engine:partitions'));
       for i in 0..months_ahead loop
         name := 'events_' || to_char(month, 'YYYY_MM');
         lower_bound := lpad(to_hex((extract(epoch from month::timestamp) * 1000)::bigint), 12, '0');

@@ -73,7 +73,7 @@ export async function executeRun(deps: ExecuteDeps, claim: Claim, abort: AbortCo
     const isExpected = error instanceof LeaseLost || error instanceof RunAbandoned;
     if (isExpected) log.info({ reason: error.message }, "run given up");
     else log.error({ err: error }, "run interrupted");
-    await giveBack(deps, claim, runLog);
+    await giveBack(deps, claim, runLog, error instanceof RunAbandoned && runLog.lost === null);
   }
 }
 
@@ -246,7 +246,7 @@ async function end(
 }
 
 /** Tries for as long as this worker's heartbeat would keep others from taking the run over. */
-async function giveBack(deps: ExecuteDeps, claim: Claim, runLog: RunLog): Promise<void> {
+async function giveBack(deps: ExecuteDeps, claim: Claim, runLog: RunLog, isOrderly: boolean): Promise<void> {
   if (runLog.lost instanceof LeaseLost) return;
   while (deps.lease.isHeld()) {
     try {
@@ -254,6 +254,7 @@ async function giveBack(deps: ExecuteDeps, claim: Claim, runLog: RunLog): Promis
         tenantId: claim.tenantId,
         runId: claim.runId,
         workerUuid: deps.lease.uuid,
+        isOrderly,
       });
     } catch (error) {
       deps.services.log.warn({ err: error, runId: claim.runId }, "run not given back yet");

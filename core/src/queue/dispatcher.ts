@@ -26,10 +26,7 @@ const sweep = statement<{ run_id: string; hand_over: number; reason: string }>(
 );
 
 /** Hands over what waits in one class; answers how many. */
-export async function dispatchOnce(
-  services: Pick<Services, "db" | "queue">,
-  queueClass: QueueClass,
-): Promise<number> {
+export async function dispatchOnce(services: Pick<Services, "db" | "queue">, queueClass: QueueClass): Promise<number> {
   const rows = await services.db.query(dispatch, [queueClass, BATCH]);
   await Promise.all(
     rows.map((row) =>
@@ -47,7 +44,10 @@ export async function dispatchOnce(
 export async function sweepOnce(services: Pick<Services, "db" | "log">): Promise<number> {
   const rows = await services.db.query(sweep, [DOORBELL_LOST_SECONDS, 500]);
   for (const row of rows) {
-    services.log.warn({ runId: idOf("run", row.run_id), handOver: row.hand_over, reason: row.reason }, "run rung again");
+    services.log.warn(
+      { runId: idOf("run", row.run_id), handOver: row.hand_over, reason: row.reason },
+      "run rung again",
+    );
   }
   return rows.length;
 }

@@ -45,7 +45,8 @@ const STALLED_MS = 2_500;
 export function openRunQueue(backend: QueueBackend, log: Logger): RunQueue {
   const makers = backend.kind === "redis" ? redisMakers(backend.url, log) : postgresMakers(backend.url, backend.schema);
   const queues = new Map(QUEUE_CLASSES.map((queueClass) => [queueClass, makers.queue(nameOf(queueClass))]));
-  for (const queue of queues.values()) queue.on("error", (error) => log.debug({ err: error }, "queue connection error"));
+  for (const queue of queues.values())
+    queue.on("error", (error) => log.debug({ err: error }, "queue connection error"));
   const workers = new Set<Worker>();
   return {
     async ring(queueClass, doorbell) {

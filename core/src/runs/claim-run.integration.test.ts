@@ -164,12 +164,25 @@ describe("a take-over", () => {
 
   test("of a lease that was given back needs no waiting; only its holder can give it back", async () => {
     const { first, second, runId } = await running();
-    const giveBack = (workerUuid: string) => releaseLease(spine.services, { tenantId: tenant.id, runId, workerUuid });
-    await giveBack(second);
+    await giveBack(runId, second);
     expect(await claimRun(spine.services, await doorbellOf(spine, runId), second)).toBeNull();
-    await giveBack(first);
+    await giveBack(runId, first);
     expect(await claimFor(spine, second, runId)).toMatchObject({ kind: "takeover", attempt: 2 });
   });
+
+  test("from a worker that stops in good order is no further attempt, however many of them stop", async () => {
+    const { first, runId } = await running();
+    let holder = first;
+    for (let roll = 0; roll < 5; roll++) {
+      await giveBack(runId, holder, true);
+      holder = await addWorker(spine);
+      expect(await claimFor(spine, holder, runId)).toMatchObject({ kind: "takeover", attempt: 1 });
+    }
+  });
+
+  function giveBack(runId: string, workerUuid: string, isOrderly = false): Promise<void> {
+    return releaseLease(spine.services, { tenantId: tenant.id, runId, workerUuid, isOrderly });
+  }
 });
 
 describe("tool steps", () => {

@@ -117,11 +117,7 @@ const park = statement<{ id: string }>(
  */
 export async function parkRun(ctx: Ctx, tx: Tx, input: ParkRun): Promise<void> {
   await appendInTransaction(ctx, tx, input);
-  const [row] = await tx.query(park, [
-    uuidOf(input.runId),
-    jsonbOf(input.interrupts),
-    JSON.stringify(input.usage),
-  ]);
+  const [row] = await tx.query(park, [uuidOf(input.runId), jsonbOf(input.interrupts), JSON.stringify(input.usage)]);
   if (!row) throw new Error(`run ${input.runId} is not running`);
   await saveMessages(tx, { tenantId: ctx.tenantId, ...input }, input.texts);
   if (!waitsForOperator(input.interrupts)) return;

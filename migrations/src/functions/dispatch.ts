@@ -32,7 +32,8 @@ export function dispatchFunctions({ app, system }: Roles): string {
       return chosen;
     end $$;
 
-    -- A conversation's active run is over: its oldest queued run may go. Answers its doorbell, if there is one.
+    -- A conversation's active run is over: its oldest queued run may go. Answers its doorbell, if there is one. Oldest by
+    -- its place in the log, not by its id: ids come from the clocks of many servers.
     create function unblock_next(of_conversation uuid)
     returns table (run_id uuid, hand_over int, queue_class text, correlation_id text, state text)
     language plpgsql security definer set search_path = pg_catalog, public as $$
@@ -42,7 +43,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
       chosen text;
     begin
       select r.* into next_run from runs r
-        where r.conversation_id = of_conversation and r.status = 'queued' order by r.id limit 1;
+        where r.conversation_id = of_conversation and r.status = 'queued' order by r.first_seq limit 1;
       if not found then return; end if;
       if current_tenant() is distinct from next_run.tenant_id then raise exception 'unblock_next: the tenant is not the session''s'; end if;
       chosen := case
@@ -83,41 +84,55 @@ export function dispatchFunctions({ app, system }: Roles): string {
           order by j.run_id limit budget
         ) c
       ), picked as (
-        select run_id, hand_over from ranked order by turn, run_id limit budget
+        select run_id, hand_over, turn from ranked order by turn, run_id limit budget
+      ), handed as (
+        update jobs j set state = 'dispatched', dispatched_at = now() from picked p
+          where j.run_id = p.run_id and j.hand_over = p.hand_over and j.state = 'pending'
+          returning j.run_id, j.hand_over, j.correlation_id, p.turn
       )
-      update jobs j set state = 'dispatched', dispatched_at = now() from picked p
-        where j.run_id = p.run_id and j.hand_over = p.hand_over and j.state = 'pending'
-        returning j.run_id, j.hand_over, j.correlation_id;
+      select run_id, hand_over, correlation_id from handed order by turn, run_id;
     end $$;
 
     -- Rings again for every run that should move and does not: its worker's heartbeat expired, its doorbell was lost,
-    -- or the run it waited for is gone. The old doorbell becomes void, since the hand-over number rises.
+    -- or the run it waited for is gone. The old doorbell becomes void, since the hand-over number rises. A late doorbell
+    -- of a run that has moved on is only settled.
     create function sweep_runs(lost_after interval, max_runs int)
     returns table (run_id uuid, hand_over int, reason text)
     language plpgsql security definer set search_path = pg_catalog, public as $$
     #variable_conflict use_column
     begin
+      -- Two at once would each raise the same hand-overs, and ring twice.
+      if not pg_try_advisory_xact_lock(hashtext('agent-engine:sweep')) then return; end if;
       return query
-      with stranded as (
+      with late as (
+        select j.run_id, j.hand_over from jobs j
+          where j.state = 'dispatched' and j.queue_class in ('priority', 'standard') and j.dispatched_at < now() - lost_after
+          limit max_runs
+      ), stranded as (
         select r.id, 'orphaned' as reason from runs r
           where r.status = 'running'
             and not exists (select 1 from workers w where w.id = r.worker_id and w.expires_at > now())
             and not exists (select 1 from jobs j where j.run_id = r.id and j.hand_over = r.hand_over and j.state in ('pending', 'dispatched'))
         union all
-        select j.run_id, 'doorbell lost' from jobs j
-          where j.state = 'dispatched' and j.queue_class in ('priority', 'standard') and j.dispatched_at < now() - lost_after
+        select r.id, 'doorbell lost' from late l join runs r on r.id = l.run_id and r.hand_over = l.hand_over
+          where r.status = 'queued'
+            or (r.status = 'waiting' and r.resume is not null)
+            or (r.status = 'running' and not exists (select 1 from workers w where w.id = r.worker_id and w.expires_at > now()))
         union all
-        select j.run_id, 'unblocked' from jobs j join runs r on r.id = j.run_id
+        select r.id, 'unblocked' from jobs j join runs r on r.id = j.run_id
           join conversation_heads h on h.conversation_id = r.conversation_id
-          where j.state = 'blocked' and j.created_at < now() - interval '1 second' and h.run_id is null
-            and not exists (select 1 from runs o where o.conversation_id = r.conversation_id and o.status = 'queued' and o.id < r.id)
+          where j.state = 'blocked' and j.created_at < now() - interval '1 second' and r.status = 'queued' and h.run_id is null
+            and not exists (select 1 from runs o
+              where o.conversation_id = r.conversation_id and o.status = 'queued' and o.first_seq < r.first_seq)
         limit max_runs
       ), moved as (
         update runs r set hand_over = r.hand_over + 1 from stranded s
           where r.id = s.id and r.status in ('queued', 'running', 'waiting')
           returning r.id, r.hand_over, r.tenant_id, r.queue_class, r.correlation_id, s.reason
       ), closed as (
-        update jobs j set state = 'done' from stranded s where j.run_id = s.id and j.state <> 'done'
+        update jobs j set state = 'done'
+          from (select id as run_id, null::int as hand_over from moved union all select l.run_id, l.hand_over from late l) settled
+          where j.run_id = settled.run_id and j.hand_over = coalesce(settled.hand_over, j.hand_over) and j.state <> 'done'
       ), rung as (
         insert into jobs (run_id, hand_over, tenant_id, queue_class, state, correlation_id)
         select id, hand_over, tenant_id, queue_class, 'pending', correlation_id from moved

@@ -1,0 +1,373 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import {
+  addWorker,
+  ask,
+  claimFor,
+  doorbellOf,
+  jobsOf,
+  killWorker,
+  openSpine,
+  openTenant,
+  startConversation,
+  work,
+  type Spine,
+} from "@agent-engine/testing/spine.ts";
+import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import { newId, uuidOf } from "../ids.ts";
+import { cancelRun } from "../runs/cancel-run.ts";
+import { claimRun } from "../runs/claim-run.ts";
+import { getRun } from "../runs/get-run.ts";
+import { resumeRun } from "../runs/resume-run.ts";
+import { registerWorker } from "../workers/worker-registry.ts";
+import { dispatchOnce, startDispatcher, sweepOnce } from "./dispatcher.ts";
+
+let spine: Spine;
+let tenant: TestTenant;
+
+beforeAll(async () => {
+  spine = await openSpine();
+  tenant = await openTenant(spine);
+});
+afterAll(() => spine.close());
+
+beforeEach(async () => {
+  await spine.owner.query("delete from workers; update jobs set state = 'done'; update runs set status = 'failed'");
+  await spine.owner.query("update conversation_heads set run_id = null");
+  spine.rung.length = 0;
+});
+
+async function queued(of = tenant): Promise<string> {
+  const { run } = await ask(of.ctx, await startConversation(of));
+  return run.id;
+}
+
+/** So many runs waiting while no worker has a free slot. */
+async function backlog(of: TestTenant, n: number): Promise<string[]> {
+  const full = await addWorker(spine, 0);
+  await spine.owner.query("update workers set active = slots");
+  const runs: string[] = [];
+  for (let i = 0; i < n; i++) runs.push(await queued(of));
+  await spine.owner.query("update workers set active = 0");
+  await killWorker(spine, full);
+  return runs;
+}
+
+const stateOf = async (runId: string) => (await jobsOf(spine, runId)).at(-1)?.state;
+const dispatch = () => dispatchOnce(spine.services, "priority");
+const sweep = () => sweepOnce(spine.services);
+
+/** The doorbell was rung so long ago that it must be lost. */
+async function loseDoorbell(runId: string): Promise<void> {
+  await spine.owner.query("update jobs set dispatched_at = now() - interval '1 minute' where run_id = $1", [
+    uuidOf(runId),
+  ]);
+}
+
+describe("handing over", () => {
+  test("happens at once while there are free slots or no worker yet, and later when there are none", async () => {
+    const early = await queued();
+    expect(spine.rung).toMatchObject([{ runId: early, handOver: 1 }]);
+    const full = await addWorker(spine, 0);
+    const late = await queued();
+    expect(await stateOf(late)).toBe("pending");
+    expect(spine.rung).toHaveLength(1);
+    expect(await dispatch()).toBe(0);
+    await spine.owner.query("update workers set slots = 10 where id = $1", [full]);
+    // While others wait, nobody overtakes them.
+    const last = await queued();
+    expect(await stateOf(last)).toBe("pending");
+    expect(await dispatch()).toBe(2);
+    expect(spine.rung.map(({ runId }) => runId)).toEqual([early, late, last]);
+    expect(await dispatch()).toBe(0);
+  });
+
+  test("keeps to twice the free slots, and goes on as slots come free", async () => {
+    await backlog(tenant, 12);
+    const worker = await addWorker(spine, 3);
+    expect(await dispatch()).toBe(6);
+    expect(await dispatch()).toBe(0);
+    for (const { runId } of spine.rung.slice(0, 3)) await claimFor(spine, worker, runId);
+    await spine.owner.query("update workers set active = 3 where id = $1", [worker]);
+    expect(await dispatch()).toBe(0);
+    await spine.owner.query("update workers set active = 0 where id = $1", [worker]);
+    expect(await dispatch()).toBe(3);
+    await killWorker(spine, worker);
+    expect(await dispatch()).toBe(0);
+  });
+
+  test("is in order within a tenant, and a queue class of its own", async () => {
+    const runs = await backlog(tenant, 8);
+    await addWorker(spine, 100);
+    expect(await dispatchOnce(spine.services, "standard")).toBe(0);
+    await dispatch();
+    expect(spine.rung.map(({ runId }) => runId)).toEqual(runs);
+  });
+
+  test("takes turns among tenants: a newcomer behind 200 runs of another is among the first three", async () => {
+    const [heavy, newcomer] = [await openTenant(spine), await openTenant(spine)];
+    await backlog(heavy, 200);
+    const [first] = await backlog(newcomer, 2);
+    await addWorker(spine, 1_000);
+    await dispatch();
+    expect(spine.rung).toHaveLength(64);
+    expect(spine.rung.slice(0, 3).map(({ runId }) => runId)).toContain(first);
+    while ((await dispatch()) > 0);
+    expect(spine.rung).toHaveLength(202);
+    expect(new Set(spine.rung.map(({ runId }) => runId)).size).toBe(202);
+  });
+
+  test("counts what a tenant has running already: one that has nothing goes first", async () => {
+    const [busy, idle] = [await openTenant(spine), await openTenant(spine)];
+    const worker = await addWorker(spine, 100);
+    for (let i = 0; i < 3; i++) await work(spine, worker, await queued(busy));
+    await backlog(busy, 3);
+    const waiting = await backlog(idle, 3);
+    spine.rung.length = 0;
+    await dispatch();
+    expect(spine.rung.slice(0, 3).map(({ runId }) => runId)).toEqual(waiting);
+  });
+
+  test("by several dispatchers at once rings each doorbell once", async () => {
+    await backlog(tenant, 40);
+    await addWorker(spine, 100);
+    await Promise.all(Array.from({ length: 5 }, dispatch));
+    while ((await dispatch()) > 0);
+    expect(spine.rung).toHaveLength(40);
+    expect(new Set(spine.rung.map(({ runId }) => runId)).size).toBe(40);
+  });
+});
+
+describe("a conversation's queued runs", () => {
+  test("go one by one, in the order of their messages, whatever the clocks of the servers that took them", async () => {
+    const worker = await addWorker(spine);
+    const conversationId = await startConversation(tenant);
+    const { run: first } = await ask(tenant.ctx, conversationId);
+    const ahead = { ...tenant.ctx, services: { ...spine.services, newId: fromTheFuture } };
+    const { run: second } = await ask(ahead, conversationId);
+    const { run: third } = await ask(tenant.ctx, conversationId);
+    expect(second.id > third.id).toBe(true);
+    spine.rung.length = 0;
+    for (const [run, next] of [
+      [first, second],
+      [second, third],
+    ] as const) {
+      await (await work(spine, worker, run.id)).complete();
+      expect(spine.rung.at(-1)).toMatchObject({ runId: next.id, handOver: 1 });
+    }
+    expect(spine.rung).toHaveLength(2);
+  });
+
+  test("join the backlog when there is one", async () => {
+    const worker = await addWorker(spine);
+    const conversationId = await startConversation(tenant);
+    const { run: first } = await ask(tenant.ctx, conversationId);
+    const { run: second } = await ask(tenant.ctx, conversationId);
+    const running = await work(spine, worker, first.id);
+    await backlog(tenant, 1);
+    await spine.owner.query("update workers set slots = 0");
+    const before = spine.rung.length;
+    await running.complete();
+    expect(await stateOf(second.id)).toBe("pending");
+    expect(spine.rung).toHaveLength(before);
+  });
+
+  /** An id of a server whose clock is an hour ahead. */
+  const fromTheFuture: Spine["services"]["newId"] = (prefix) => {
+    const id = newId(prefix);
+    const ms = Number.parseInt(uuidOf(id).slice(0, 12), 16) + 3_600_000;
+    return `${prefix}_${ms.toString(16).padStart(12, "0")}${uuidOf(id).slice(12)}`;
+  };
+});
+
+describe("the sweeper rings again for", () => {
+  test("a run whose worker's heartbeat ran out, once, and nothing else", async () => {
+    const [dead, alive] = [await addWorker(spine), await addWorker(spine)];
+    const [orphan, fine] = [await queued(), await queued()];
+    await work(spine, dead, orphan);
+    await work(spine, alive, fine);
+    expect(await sweep()).toBe(0);
+    await killWorker(spine, dead);
+    expect(await sweep()).toBe(1);
+    expect(await sweep()).toBe(0);
+    expect(await jobsOf(spine, orphan)).toEqual([
+      { handOver: 1, state: "done" },
+      { handOver: 2, state: "pending" },
+    ]);
+    await dispatch();
+    expect(spine.rung.at(-1)).toMatchObject({ runId: orphan, handOver: 2 });
+    expect(await sweep()).toBe(0);
+    expect(await claimFor(spine, alive, orphan)).toMatchObject({ kind: "takeover" });
+    expect(await sweep()).toBe(0);
+  });
+
+  test("a run whose worker left without a trace", async () => {
+    const worker = await addWorker(spine);
+    const runId = await queued();
+    await work(spine, worker, runId);
+    await spine.owner.query("delete from workers");
+    expect(await sweep()).toBe(1);
+  });
+
+  test("a lost doorbell, of a new run, of one that goes on and of one that is taken over; not of a young one", async () => {
+    const worker = await addWorker(spine);
+    const fresh = await queued();
+    expect(await sweep()).toBe(0);
+    const resumed = await queued();
+    const { id } = await (await work(spine, worker, resumed)).wait({ reason: "operator" });
+    await resumeRun(tenant.ctx, { runId: resumed, interruptId: id, decision: "retry" });
+    const orphan = await queued();
+    const dead = await addWorker(spine);
+    await work(spine, dead, orphan);
+    await killWorker(spine, dead);
+    await sweep();
+    await dispatch();
+    for (const runId of [fresh, resumed, orphan]) await loseDoorbell(runId);
+    expect(await sweep()).toBe(3);
+    for (const runId of [fresh, resumed, orphan]) {
+      expect(await stateOf(runId)).toBe("pending");
+      expect((await jobsOf(spine, runId)).filter(({ state }) => state !== "done")).toHaveLength(1);
+    }
+    expect(await sweep()).toBe(0);
+    await dispatch();
+    expect(await claimFor(spine, worker, resumed)).toMatchObject({ kind: "resume", resolution: { decision: "retry" } });
+  });
+
+  test("a blocked run whose turn has come, in order", async () => {
+    const conversationId = await startConversation(tenant);
+    const { run: first } = await ask(tenant.ctx, conversationId);
+    const { run: second } = await ask(tenant.ctx, conversationId);
+    const { run: third } = await ask(tenant.ctx, conversationId);
+    await spine.owner.query("update jobs set created_at = now() - interval '1 minute'");
+    expect(await sweep()).toBe(0);
+    await spine.owner.query("update runs set status = 'failed' where id = $1", [uuidOf(first.id)]);
+    await spine.owner.query("update jobs set state = 'done' where run_id = $1", [uuidOf(first.id)]);
+    expect(await sweep()).toBe(1);
+    expect(await stateOf(second.id)).toBe("pending");
+    expect(await stateOf(third.id)).toBe("blocked");
+    expect(await sweep()).toBe(0);
+  });
+});
+
+describe("the sweeper does not ring for", () => {
+  test("a run that moved on without its doorbell: it settles the doorbell", async () => {
+    const worker = await addWorker(spine);
+    const [running, waiting, cancelled] = [await queued(), await queued(), await queued()];
+    await work(spine, worker, running);
+    await (await work(spine, worker, waiting)).wait({ reason: "approval" });
+    await cancelRun(tenant.ctx, cancelled);
+    await spine.owner.query("update jobs set state = 'dispatched', dispatched_at = now() - interval '1 minute'");
+    const before = await Promise.all([running, waiting, cancelled].map((runId) => doorbellOf(spine, runId)));
+    expect(await sweep()).toBe(0);
+    for (const [index, runId] of [running, waiting, cancelled].entries()) {
+      expect(await jobsOf(spine, runId)).toEqual([{ handOver: 1, state: "done" }]);
+      expect(await doorbellOf(spine, runId)).toEqual(before[index]);
+    }
+  });
+
+  test("the doorbell of an earlier hand-over", async () => {
+    const runId = await queued();
+    await loseDoorbell(runId);
+    await sweep();
+    await spine.owner.query(
+      "update jobs set state = 'dispatched', dispatched_at = now() - interval '1 minute' where hand_over = 1",
+    );
+    expect(await sweep()).toBe(0);
+    expect(await jobsOf(spine, runId)).toEqual([
+      { handOver: 1, state: "done" },
+      { handOver: 2, state: "pending" },
+    ]);
+  });
+
+  test("the same run twice, when several sweep at once or while a worker takes it", async () => {
+    const worker = await addWorker(spine);
+    for (let round = 0; round < 5; round++) {
+      const dead = await addWorker(spine);
+      const runs = await Promise.all(Array.from({ length: 8 }, () => queued()));
+      for (const runId of runs) await claimFor(spine, dead, runId);
+      await killWorker(spine, dead);
+      const doorbells = await Promise.all(runs.map((runId) => doorbellOf(spine, runId)));
+      const [claims, swept] = await Promise.all([
+        Promise.all(doorbells.map((doorbell) => claimRun(spine.services, doorbell, worker))),
+        Promise.all(Array.from({ length: 4 }, sweep)),
+      ]);
+      expect(swept.reduce((sum, n) => sum + n, 0)).toBeLessThanOrEqual(8);
+      for (const [index, runId] of runs.entries()) {
+        const { handOver } = await doorbellOf(spine, runId);
+        expect(handOver).toBeLessThanOrEqual(2);
+        const open = (await jobsOf(spine, runId)).filter(({ state }) => state !== "done");
+        expect(open).toEqual(handOver === 2 ? [{ handOver: 2, state: "pending" }] : []);
+        if (!claims[index]) expect(await claimFor(spine, worker, runId)).toMatchObject({ kind: "takeover" });
+      }
+    }
+  });
+});
+
+test("the dispatcher does all of this by itself, and stops", async () => {
+  const worker = await addWorker(spine);
+  const [runId] = await backlog(tenant, 1);
+  const orphan = await queued();
+  const dead = await addWorker(spine);
+  await claimFor(spine, dead, orphan);
+  await killWorker(spine, dead);
+  const dispatcher = startDispatcher(spine.services);
+  await waitFor(() => spine.rung.some((rung) => rung.runId === runId), { describe: "the backlog to be rung" });
+  await waitFor(() => spine.rung.some((rung) => rung.runId === orphan && rung.handOver === 2), {
+    describe: "the orphan to be rung",
+  });
+  await dispatcher.stop();
+  expect(await claimFor(spine, worker, orphan)).toMatchObject({ kind: "takeover" });
+  expect(await getRun(tenant.ctx, orphan)).toMatchObject({ status: "running" });
+});
+
+describe("workers", () => {
+  test("register, keep their heartbeat, and are forgotten when they leave or have long been dead", async () => {
+    const gone = await addWorker(spine);
+    await spine.owner.query("update workers set expires_at = now() - interval '2 hours'");
+    const lease = await registerWorker(spine.services, { slots: 7, active: () => 3 });
+    const rows = async () =>
+      (await spine.owner.query("select id, slots, active, expires_at > now() as lives from workers")).rows;
+    expect(await rows()).toEqual([{ id: lease.uuid, slots: 7, active: 3, lives: true }]);
+    expect(gone).not.toBe(lease.uuid);
+    expect(lease.isHeld()).toBe(true);
+    await spine.owner.query("update workers set expires_at = now() - interval '1 second', active = 0");
+    await waitFor(async () => (await rows())[0]?.lives, { describe: "the next heartbeat" });
+    expect(await rows()).toMatchObject([{ active: 3 }]);
+    await lease.stop();
+    expect(lease.isHeld()).toBe(false);
+    expect(await rows()).toEqual([]);
+  });
+});
+
+describe("the log's partitions", () => {
+  const names = async () =>
+    (
+      await spine.owner.query<{ name: string }>(
+        "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'events'::regclass order by 1",
+      )
+    ).rows.map(({ name }) => name);
+
+  test("are there a year ahead, and making them again, also at once, changes nothing", async () => {
+    const before = await names();
+    expect(before).toHaveLength(14);
+    await Promise.all(
+      Array.from({ length: 4 }, () => spine.services.db.pool.query("select ensure_event_partitions_ahead()")),
+    );
+    expect(await names()).toEqual(before);
+  });
+
+  test("made by several processes at once, as at the turn of a month, are made once", async () => {
+    const before = await names();
+    await spine.owner.query(`drop table ${before.at(-1) === "events_default" ? before.at(-2) : before.at(-1)}`);
+    await Promise.all(
+      Array.from({ length: 6 }, () => spine.services.db.pool.query("select ensure_event_partitions_ahead()")),
+    );
+    expect(await names()).toEqual(before);
+  });
+
+  test("hold a new conversation's events; the default holds none", async () => {
+    await queued();
+    const { rows } = await spine.owner.query("select count(*)::int as n from events_default");
+    expect(rows).toEqual([{ n: 0 }]);
+  });
+});
