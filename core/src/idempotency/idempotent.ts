@@ -51,10 +51,15 @@ export async function idempotent<T>(
   const { key } = request;
   if (key === null) return { status: request.status, body: await verb(ctx), replayed: false };
   if (key.length === 0 || key.length > 255 || !/^[\x21-\x7e]+$/.test(key)) {
-    throw new ProblemError("invalid_request", "`Idempotency-Key` must be 1 to 255 printable ASCII characters without spaces.");
+    throw new ProblemError(
+      "invalid_request",
+      "`Idempotency-Key` must be 1 to 255 printable ASCII characters without spaces.",
+    );
   }
   const principal = principalOf(ctx);
-  const bodyHash = createHash("sha256").update(JSON.stringify(request.body) ?? "").digest();
+  const bodyHash = createHash("sha256")
+    .update(JSON.stringify(request.body) ?? "")
+    .digest();
 
   const once = async (tx: Tx): Promise<IdempotentResponse<T>> => {
     const [lock] = await tx.query(tryLock, [`${ctx.tenantId}:${principal}:${key}`]);

@@ -54,7 +54,10 @@ export async function openVisitorSession(
     if (!profile) throw notFound("site");
     const { config } = profile;
     if (!config) {
-      throw new ProblemError("conflict", "The agent of this site is not published yet. Publish it, then reload the page.");
+      throw new ProblemError(
+        "conflict",
+        "The agent of this site is not published yet. Publish it, then reload the page.",
+      );
     }
     const [known] = input.visitorId ? await tx.query(findVisitor, [uuidOf(input.visitorId), site]) : [];
     const [visitor] = known

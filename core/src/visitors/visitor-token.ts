@@ -117,7 +117,8 @@ async function verifyAnew(
       },
     );
     const { sub, tenant, site, agent, origin, exp } = payload;
-    if (!isId("visitor", sub) || !isId("tenant", tenant) || !isId("site", site) || !isId("agent", agent)) throw new Error("bad claims");
+    if (!isId("visitor", sub) || !isId("tenant", tenant) || !isId("site", site) || !isId("agent", agent))
+      throw new Error("bad claims");
     if (typeof origin !== "string" || exp === undefined) throw new Error("bad claims");
     return { tenantId: tenant, siteId: site, visitorId: sub, agentId: agent, origin, expiresAt: exp * 1000 };
   } catch (cause) {
