@@ -5,7 +5,12 @@ import { conversationState } from "@agent-engine/core/events/conversation-state.
 import { readEvents } from "@agent-engine/core/events/read-events.ts";
 import { createDocument } from "@agent-engine/core/knowledge/create-document.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
-import { createTestTenant, openTestServices, type TestServices, type TestTenant } from "@agent-engine/testing/tenants.ts";
+import {
+  createTestTenant,
+  openTestServices,
+  type TestServices,
+  type TestTenant,
+} from "@agent-engine/testing/tenants.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { startWorker, type RunningWorker } from "./main.ts";
 
@@ -41,9 +46,9 @@ test("a message is answered from the documents, with a citation, as one gap-free
   expect(await getRun(ctx, run.id)).toMatchObject({ status: "completed", finishReason: "stop" });
 
   const events = await readEvents(ctx, { conversationId: conversation.id, after: 0, limit: 1_000 });
-  expect(events.flatMap((e) => Array.from({ length: e.seq - (e.from ?? e.seq) + 1 }, (_, i) => (e.from ?? e.seq) + i))).toEqual(
-    Array.from({ length: events.at(-1)?.seq ?? 0 }, (_, i) => i + 1),
-  );
+  expect(
+    events.flatMap((e) => Array.from({ length: e.seq - (e.from ?? e.seq) + 1 }, (_, i) => (e.from ?? e.seq) + i)),
+  ).toEqual(Array.from({ length: events.at(-1)?.seq ?? 0 }, (_, i) => i + 1));
   const state = await conversationState(ctx, { conversationId: conversation.id }, "all");
   expect(state.messages.map((message) => message.role)).toEqual(["user", "assistant"]);
   expect(state.messages[1]?.text).toContain("three to five working days");

@@ -59,6 +59,8 @@ export interface Scenario {
   onEffect?: (name: string, count: number, cancel: (reason?: unknown) => void) => void;
   random?: () => number;
   cancelAfterMs?: number;
+  /** Ids made before: a run that goes on makes new ones. */
+  usedIds?: number;
 }
 
 export interface Played {
@@ -95,7 +97,7 @@ export async function play(scenario: Scenario): Promise<Played> {
   };
   let count = 0;
   const effect = (name: string) => scenario.onEffect?.(name, count++, (reason) => abort.abort(reason));
-  let ids = 0;
+  let ids = scenario.usedIds ?? 0;
   const effects: EngineEffects = {
     emit(event, audience = "all") {
       played.events.push(event);
@@ -200,7 +202,7 @@ export function fold(entries: readonly Entry[]): ConversationState {
   return reduce(initialState, envelopes(entries, 0));
 }
 
-function envelopes(entries: readonly Entry[], lastSeq: number): Envelope[] {
+export function envelopes(entries: readonly Entry[], lastSeq: number): Envelope[] {
   return entries.map(({ event, runId }, index) => ({
     seq: lastSeq + index + 1,
     conversationId: CONVERSATION,
