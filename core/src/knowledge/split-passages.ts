@@ -21,22 +21,30 @@ export function splitPassages(text: string): string[] {
   return passages;
 }
 
-/** Sentences, and for one that is longer than a passage its pieces between words. */
+/** Sentences; for one that is longer than a passage its words, gathered up to that length. */
 function* pieces(paragraph: string): Generator<string> {
   for (const { segment } of sentences.segment(paragraph)) {
-    if (segment.length <= MAX_PASSAGE_LENGTH) {
-      yield segment;
-      continue;
-    }
-    let piece = "";
-    for (const word of words.segment(segment)) {
-      if (piece.length + word.segment.length > MAX_PASSAGE_LENGTH) {
-        yield piece;
-        piece = "";
-      }
-      // A "word" without end is cut hard: it is no language.
-      piece += word.segment.slice(0, MAX_PASSAGE_LENGTH);
-    }
-    yield piece;
+    if (segment.length <= MAX_PASSAGE_LENGTH) yield segment;
+    else yield* gather(wordsOf(segment));
   }
+}
+
+/** Words; one that is longer than a passage is no language, and its characters do as well. */
+function* wordsOf(sentence: string): Generator<string> {
+  for (const { segment } of words.segment(sentence)) {
+    if (segment.length <= MAX_PASSAGE_LENGTH) yield segment;
+    else yield* segment;
+  }
+}
+
+function* gather(parts: Iterable<string>): Generator<string> {
+  let piece = "";
+  for (const part of parts) {
+    if (piece.length + part.length > MAX_PASSAGE_LENGTH) {
+      yield piece;
+      piece = "";
+    }
+    piece += part;
+  }
+  yield piece;
 }
