@@ -125,6 +125,7 @@ describe("a conversation", () => {
     await page.getByText("Hello! What would you like to know?").waitFor();
     await page.getByRole("button", { name: "When do you open?" }).click();
     await log(page).getByText("At ten.").waitFor();
+    expect(await focused(page)).toBe("Message");
   });
 
   it("streams an answer as Markdown, with one element for what came in many pieces", async () => {
@@ -360,6 +361,20 @@ describe("the page's side", () => {
     expect((await colors())[0]).toBe("rgb(22, 24, 29)");
     await page.evaluate(() => window.AgentWidget?.setTheme({ radius: "4px", background: "#fafafa" }));
     expect(await colors()).toEqual(["rgb(250, 250, 250)", "4px"]);
+  });
+
+  it("takes the site's theme where the page has none, with text that can be read on its accent", async () => {
+    const { page } = await shop({
+      site: { theme: { accent: "#ffd400", radius: "6px" } },
+      body: `<style>agent-widget { --agent-widget-radius: 20px }</style><script src="{api}/widget.js" data-key="pk_fake" async></script>`,
+    });
+    await open(page);
+    await page.waitForFunction(() => document.querySelector("agent-widget")?.getAttribute("style")?.includes("accent"));
+    const style = (name: "backgroundColor" | "color") =>
+      launcher(page).evaluate((button, name) => getComputedStyle(button)[name], name);
+    expect(await style("backgroundColor")).toBe("rgb(255, 212, 0)");
+    expect(await style("color")).toBe("rgb(0, 0, 0)");
+    expect(await panel(page).evaluate((element) => getComputedStyle(element).borderRadius)).toBe("20px");
   });
 
   it("leaves the page's style alone, and is left alone by it", async () => {

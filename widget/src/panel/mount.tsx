@@ -21,6 +21,7 @@ export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
   panel.id = "panel";
   panel.part.add("panel");
   panel.hidden = true;
+  panel.tabIndex = -1;
   panel.setAttribute("aria-labelledby", "title");
   if (!isPartOfPage) panel.role = "dialog";
   root.append(panel);
@@ -82,6 +83,7 @@ export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
       if (panel.hidden || isPartOfPage) return;
       const hadFocus = panel.contains(root.activeElement);
       panel.hidden = true;
+      panel.tabIndex = -1;
       remember(false);
       setUnread(false);
       stopFollowing();

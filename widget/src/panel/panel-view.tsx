@@ -5,6 +5,7 @@ import { activityOf } from "./activity.ts";
 import { Composer } from "./composer.tsx";
 import { connectionNotice } from "./connection-notice.ts";
 import { CloseIcon, NewIcon } from "./icons.tsx";
+import { giveFocusOn } from "./phone.ts";
 import type { Session, View } from "./session.ts";
 import { timelineOf } from "./timeline.ts";
 import { TimelineView } from "./timeline-view.tsx";
@@ -22,7 +23,7 @@ export function PanelView({ session, view, onClose }: Props) {
   const { state, site, isOnline, announcement } = view;
   const error = view.error ?? state.error;
   const items = timelineOf(state);
-  const notice = error ? null : connectionNotice(state.connection, isOnline);
+  const notice = error ? null : connectionNotice(state.connection, isOnline, view.wasLive);
   const isResuming = state.conversationId !== null && !state.isLoaded;
   const name = site?.agent.name ?? (error ? words.chat : "");
 
@@ -37,7 +38,15 @@ export function PanelView({ session, view, onClose }: Props) {
           {site && <p>{site.name}</p>}
         </div>
         {items.length > 0 && (
-          <button class="plain" aria-label={words.newConversation} title={words.newConversation} onClick={client.reset}>
+          <button
+            class="plain"
+            aria-label={words.newConversation}
+            title={words.newConversation}
+            onClick={(event) => {
+              giveFocusOn(event.currentTarget);
+              client.reset();
+            }}
+          >
             <NewIcon />
           </button>
         )}
@@ -95,7 +104,13 @@ function Welcome({ site, isResuming, onPick }: WelcomeProps) {
       {greeting && <p class="greeting">{greeting}</p>}
       <div class="suggestions" role="group" aria-label={words.suggestions}>
         {suggestions.map((text) => (
-          <button key={text} onClick={() => onPick(text)}>
+          <button
+            key={text}
+            onClick={(event) => {
+              giveFocusOn(event.currentTarget);
+              onPick(text);
+            }}
+          >
             {text}
           </button>
         ))}

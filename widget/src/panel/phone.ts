@@ -27,3 +27,10 @@ export function keepFocusInside(panel: HTMLElement, event: KeyboardEvent): void 
   event.preventDefault();
   (event.shiftKey ? stops.at(-1) : stops[0])?.focus();
 }
+
+/** Before a button with the focus goes away: to the input, or where that would raise a keyboard, to the panel. */
+export function giveFocusOn(button: Element): void {
+  const panel = button.closest<HTMLElement>("#panel");
+  const next = matchMedia("(pointer: coarse)").matches ? panel : panel?.querySelector("textarea");
+  next?.focus();
+}

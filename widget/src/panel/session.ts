@@ -26,6 +26,8 @@ export interface View {
   /** Why the chat cannot begin. */
   error: AgentEngineError | null;
   isOnline: boolean;
+  /** There has been a live connection on this page. */
+  wasLive: boolean;
   /** What a screen reader is told, politely: the last answer, when it is whole. */
   announcement: string;
 }
@@ -58,6 +60,7 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
     site: null,
     error: null,
     isOnline: navigator.onLine,
+    wasLive: false,
     announcement: "",
   };
   let isScheduled = false;
@@ -75,8 +78,9 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
   function frame(): void {
     isScheduled = false;
     if (isClosed) return;
-    view = { ...view, state: client.getState() };
-    const { messages, runs } = readNews(view.state);
+    const state = client.getState();
+    view = { ...view, state, wasLive: view.wasLive || state.connection.status === "live" };
+    const { messages, runs } = readNews(state);
     for (const message of messages) {
       if (message.role === "assistant") view.announcement = plainText(message.text);
       onMessage(message);

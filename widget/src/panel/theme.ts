@@ -1,15 +1,13 @@
 import type { ThemeName } from "../widget-api.ts";
 
-/**
- * A site's theme from the server, as custom properties `--agent-widget-site-…`: the page's own `--agent-widget-…` win.
- * An accent without a text colour gets the one of black and white that is easier to read on it.
- */
+/** A site's theme from the server: custom properties, where the page has not set its own. */
 export function applySiteTheme(host: HTMLElement, theme: Record<string, string>): void {
-  const accent = theme["accent"];
-  const text = accent && readableOn(accent);
-  for (const [name, value] of Object.entries({ ...(text ? { "accent-text": text } : null), ...theme })) {
-    host.style.setProperty(`--agent-widget-site-${name}`, value);
-  }
+  const own = getComputedStyle(host);
+  const isFree = ([name]: [string, string]) => !own.getPropertyValue(`--agent-widget-${name}`);
+  setProperties(host, Object.entries(theme).filter(isFree));
+  // An accent without a text colour gets the one of black and white that is easier to read on it.
+  const text = readableOn(own.getPropertyValue("--agent-widget-accent").trim());
+  if (text) setProperties(host, Object.entries({ "accent-text": text }).filter(isFree));
 }
 
 export function setTheme(host: HTMLElement, theme: ThemeName | Record<string, string>): void {
@@ -17,7 +15,12 @@ export function setTheme(host: HTMLElement, theme: ThemeName | Record<string, st
     host.setAttribute("theme", theme);
     return;
   }
-  for (const [name, value] of Object.entries(theme)) host.style.setProperty(`--agent-widget-${name}`, value);
+  const text = theme["accent"] && readableOn(theme["accent"]);
+  setProperties(host, Object.entries({ ...(text ? { "accent-text": text } : null), ...theme }));
+}
+
+function setProperties(host: HTMLElement, properties: [string, string][]): void {
+  for (const [name, value] of properties) host.style.setProperty(`--agent-widget-${name}`, value);
 }
 
 /** Black or white, whichever has more contrast (WCAG 2) on `#rrggbb` or `#rgb`; null for any other notation. */
