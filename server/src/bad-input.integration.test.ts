@@ -109,7 +109,9 @@ describe("a body", () => {
     expect(answer.body.message.text).toBe("a\uFFFDb\uFFFDc");
     const agent = await call(fixture, "POST", "/v1/agents", {
       token: secret,
-      body: '{"name":"n","toolkits":[{"toolkit":"http","settings":{"\\u0000key":"\\ud800"}}]}',
+      body: `{"name":"n","toolkits":[{"toolkit":"http","tools":{"\\u0000key":"auto"},"settings":{
+        "name":"shop","baseUrl":"https://shop.example",
+        "operations":[{"name":"stock","description":"\\ud800\\u0000","method":"GET","path":"/stock"}]}}]}`,
     });
     expect(agent.status).toBe(201);
   });

@@ -58,7 +58,7 @@ export const AFTER_SALES: readonly ShopDocument[] = [
   shopDocument(
     "contact",
     "Contact",
-    "Write to hello@fjordandfern.example: we answer within one working day, usually within three hours. Call us on +47 55 00 48 48, Monday to Friday from 9:00 to 17:00. The chat on this page answers at any hour, and can hand you over to a person during the telephone hours.",
+    "Write to hello@fjordandfern.example: we answer within one working day, usually within three hours. Call us on +47 55 00 48 48, Monday to Friday from 9:00 to 17:00. The chat on this page answers at any hour.",
     "For questions about an order, have its number ready. It begins with FF and stands at the top of your confirmation email.",
     "For wholesale and press write to trade@fjordandfern.example. Schools, kindergartens and rescue teams get 15 percent off orders of ten items or more; ask us for a quotation.",
     "Our postal address is Fjord & Fern AS, Strandgaten 48, 5004 Bergen, Norway. If we have not solved a complaint within two weeks, you can turn to Forbrukertilsynet, the Norwegian consumer authority.",

@@ -251,3 +251,32 @@ test("and through all of this every log ends as its run's row says", async () =>
   const found = await violations(spine.owner);
   expect(found.filter(({ detail }) => !/^still (queued|running)$/.test(detail))).toEqual([]);
 });
+
+test("a write that was sent and not answered stays open; what was never sent, or only read, does not", async () => {
+  const { runId } = await queued();
+  await work(spine, worker, runId);
+  await spine.owner.query(
+    `insert into steps (run_id, step_index, tenant_id, key, status) values ($1, 0, $2, $3, 'tools')`,
+    [runId.slice(4), tenant.id.slice(7), `${runId}:0`],
+  );
+  const calls: [effect: string, status: string][] = [
+    ["write", "started"],
+    ["write", "intended"],
+    ["read", "started"],
+  ];
+  for (const [index, [effect, status]] of calls.entries()) {
+    await spine.owner.query(
+      `insert into tool_invocations
+         (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect, arguments, status)
+       values ($1, $2, $3, 0, $4, $5, 'mail', $6, '{}', $7)`,
+      [`${runId}:${index}`, tenant.id.slice(7), runId.slice(4), index, `call_${index}`, effect, status],
+    );
+  }
+  await cancelRun(tenant.ctx, runId);
+  const { rows } = await spine.owner.query(
+    "select status from tool_invocations where run_id = $1 order by call_index",
+    [runId.slice(4)],
+  );
+  expect(rows.map(({ status }) => status)).toEqual(["outcome_unknown", "intended", "started"]);
+  expect(await getRun(tenant.ctx, runId)).toMatchObject(ENDED);
+});

@@ -21,6 +21,13 @@ const setCancelled = statement(
 
 const closeJobs = statement("jobs_close", "update jobs set state = 'done' where run_id = $1 and state <> 'done'");
 
+// A write that was sent and not answered stays open: somebody must find out whether it happened.
+const openWrites = statement(
+  "writes_left_open",
+  `update tool_invocations set status = 'outcome_unknown'
+   where run_id = $1 and status = 'started' and effect = 'write' and outcome is null`,
+);
+
 /** Frees the conversation; the higher epoch fences whoever still believes to hold the run. */
 export const releaseHead = statement(
   "head_release",
@@ -84,6 +91,7 @@ export async function cancelInTransaction(
   });
   await tx.query(setCancelled, [uuidOf(runId), stored.at(-1)?.seq ?? null]);
   await tx.query(closeJobs, [uuidOf(runId)]);
+  await tx.query(openWrites, [uuidOf(runId)]);
   await saveMessages(tx, { tenantId: ctx.tenantId, conversationId: conversation.id, runId }, logged.texts);
   const { activeRun } = conversation;
   if (activeRun?.id === runId) await tx.query(releaseHead, [uuidOf(conversation.id), uuidOf(runId)]);

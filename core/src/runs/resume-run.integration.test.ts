@@ -128,6 +128,8 @@ describe("the first decision wins", () => {
 describe("is refused, and nothing is written:", () => {
   test.each<[Interrupt["reason"], Decision]>([
     ["operator", "approve"],
+    // A model that did not answer: there is nothing that may have been done.
+    ["operator", "done"],
     ["approval", "retry"],
     ["approval", "abort"],
     ["connection", "approve"],

@@ -111,11 +111,17 @@ function detailsOf({ payload }: ResumeRun): { reason?: string; content?: string 
   };
 }
 
+/** `done` is about an action that may have happened; a model that did not answer can only be asked again. */
+function decisionsOn({ reason, toolCallId }: Interrupt): readonly Decision[] {
+  const allowed = DECISIONS[reason];
+  return reason === "operator" && toolCallId === undefined ? allowed.filter((each) => each !== "done") : allowed;
+}
+
 function assertMayDecide(ctx: Ctx, interrupt: Interrupt, decision: Decision): void {
   if (ctx.actor.kind === "visitor" && interrupt.reason === "operator") {
     throw new ProblemError("forbidden", "This is for the site's staff to decide.");
   }
-  const allowed = DECISIONS[interrupt.reason];
+  const allowed = decisionsOn(interrupt);
   if (!allowed.includes(decision)) {
     throw new ProblemError(
       "invalid_request",

@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import type { ToolkitChoice } from "@agent-engine/protocol/resources.ts";
+import { checkToolkits } from "./check-toolkits.ts";
+
+const choice = (toolkit: string, settings: Record<string, unknown>): ToolkitChoice => ({
+  toolkit,
+  settings,
+  tools: {},
+  defaultPolicy: "auto",
+});
+
+const working = choice("http", {
+  name: "shop",
+  baseUrl: "https://shop.example/api",
+  operations: [{ name: "stock", description: "How many are left", method: "GET", path: "/stock" }],
+});
+
+test("takes toolkits that would work", () => {
+  expect(() => checkToolkits([])).not.toThrow();
+  expect(() => checkToolkits([working])).not.toThrow();
+});
+
+test("names each toolkit and setting that would not, with its place", () => {
+  const bad = [working, choice("htpp", {}), choice("http", { name: "shop", baseUrl: "ftp://shop.example", operations: [] })];
+  expect(() => checkToolkits(bad)).toThrow(
+    expect.objectContaining({
+      code: "invalid_request",
+      detail: expect.stringMatching(/^toolkits\[1\]: .*"htpp".*; toolkits\[2\]\.settings: baseUrl/),
+    }),
+  );
+});
