@@ -13,7 +13,7 @@ export async function applyMigrations(ownerUrl: string, roles: ServingRoles, log
     extensions: [Migrator],
     pool: { min: 0, max: 1 },
     driverOptions: {
-      options: `-c engine.app_role=${roles.app} -c engine.system_role=${roles.system}`,
+      options: `-c engine.app_role=${escaped(roles.app)} -c engine.system_role=${escaped(roles.system)}`,
     },
     migrations: {
       migrationsList: migrations,
@@ -31,4 +31,9 @@ export async function applyMigrations(ownerUrl: string, roles: ServingRoles, log
   } finally {
     await orm.close(true);
   }
+}
+
+/** A role is named after its database, whose name may hold spaces; among server options a space ends a value. */
+function escaped(value: string): string {
+  return value.replaceAll(/[\\\s]/g, String.raw`\$&`);
 }
