@@ -1,7 +1,8 @@
 /** A real server on a database of its own, with two tenants: for the integration tests. No worker runs. */
 import { pino } from "pino";
 import type { Ctx } from "@agent-engine/core/context.ts";
-import { seedDemo, type Demo } from "@agent-engine/core/demo/seed-demo.ts";
+import { seedDemo } from "@agent-engine/core/demo/seed-demo.ts";
+import type { ReadyTenant } from "@agent-engine/core/tenancy/set-up-tenant.ts";
 import { transact } from "@agent-engine/core/db/transaction.ts";
 import { appendInTransaction } from "@agent-engine/core/events/append-in-transaction.ts";
 import { openServices, type OpenServices } from "@agent-engine/core/services.ts";
@@ -21,8 +22,8 @@ export interface ServerFixture {
   services: OpenServices;
   server: RunningServer;
   /** The tenant that the tests act as, and one that must see nothing of it. */
-  demo: Demo;
-  other: Demo;
+  demo: ReadyTenant;
+  other: ReadyTenant;
   /** Between the server and Postgres, to break it. */
   proxy: FaultProxy;
   /** Lines of the log, parsed. */
@@ -102,7 +103,7 @@ export async function call<T = Problem>(
 /** A new visitor on the demo's site. */
 export async function visit(
   fixture: ServerFixture,
-  demo: Demo = fixture.demo,
+  demo: ReadyTenant = fixture.demo,
   origin = ORIGIN,
 ): Promise<VisitorSession> {
   const { body } = await call<VisitorSession>(fixture, "POST", "/v1/visitor-sessions", {

@@ -3,12 +3,9 @@ import { agentConfig } from "@agent-engine/protocol/schemas/requests.ts";
 import type { AgentId, TenantId } from "@agent-engine/protocol/ids.ts";
 import type { AgentConfig } from "@agent-engine/protocol/resources.ts";
 import type { Actor, Ctx, Services } from "@agent-engine/core/context.ts";
-import { createAgent } from "@agent-engine/core/agents/create-agent.ts";
-import { publishAgent } from "@agent-engine/core/agents/publish-agent.ts";
 import { openServices, type OpenServices } from "@agent-engine/core/services.ts";
-import { createSite } from "@agent-engine/core/sites/create-site.ts";
-import { createApiKey } from "@agent-engine/core/tenancy/create-api-key.ts";
-import { createTenant } from "@agent-engine/core/tenancy/create-tenant.ts";
+import { resolveApiKey } from "@agent-engine/core/tenancy/resolve-api-key.ts";
+import { setUpTenant } from "@agent-engine/core/tenancy/set-up-tenant.ts";
 import { pino } from "pino";
 import { createTestDatabase } from "./postgres.ts";
 
@@ -62,20 +59,17 @@ export const TEST_ORIGIN = "https://shop.example";
 
 /** A tenant with a published agent, a site that allows `TEST_ORIGIN`, and a secret key. */
 export async function createTestTenant(services: Services, config: Partial<AgentConfig> = {}): Promise<TestTenant> {
-  const { id } = await createTenant(services, { name: "Test tenant" });
-  const setup: Ctx = { services, tenantId: id, actor: { kind: "worker" }, correlationId: "test-setup" };
-  const agent = await createAgent(setup, { name: "Test agent", config: agentConfig.parse(config) });
-  await publishAgent(setup, agent.id);
-  const agentId = agent.id as AgentId;
-  const site = await createSite(setup, { name: "Test site", agentId, allowedOrigins: [TEST_ORIGIN] });
-  const key = await createApiKey(setup, { name: "test", scopes: ["*"] });
-  const actor: Actor = { kind: "secret_key", apiKeyId: key.id as `key_${string}`, scopes: ["*"] };
+  const ready = await setUpTenant(services, {
+    name: "Test tenant",
+    agent: { name: "Test agent", config: agentConfig.parse(config) },
+    site: { name: "Test site", allowedOrigins: [TEST_ORIGIN] },
+  });
+  const key = await resolveApiKey(services, ready.secretKey);
+  if (!key) throw new Error("the new key is not known");
+  const actor: Actor = { kind: "secret_key", apiKeyId: key.apiKeyId, scopes: key.scopes };
   return {
-    id,
-    agentId,
-    siteId: site.id,
-    publishableKey: site.publishableKey,
-    secretKey: key.key,
-    ctx: { services, tenantId: id, actor, correlationId: "test" },
+    ...ready,
+    id: ready.tenantId,
+    ctx: { services, tenantId: ready.tenantId, actor, correlationId: "test" },
   };
 }

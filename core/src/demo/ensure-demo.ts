@@ -1,10 +1,11 @@
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { resolveApiKey } from "../tenancy/resolve-api-key.ts";
-import { isDatabaseEmpty, seedDemo, type Demo } from "./seed-demo.ts";
+import type { ReadyTenant } from "../tenancy/set-up-tenant.ts";
+import { isDatabaseEmpty, seedDemo } from "./seed-demo.ts";
 
 /** The demo's facts as a start prints them; the secret key is only known to whoever kept it. */
-export type KnownDemo = Pick<Demo, "tenantId" | "agentId" | "publishableKey" | "secretKey">;
+export type KnownDemo = Pick<ReadyTenant, "tenantId" | "agentId" | "publishableKey" | "secretKey">;
 
 // Two processes may start on an empty database at once; the second waits and then finds it seeded.
 const lock = statement("demo_lock", "select pg_advisory_lock(4207112003)");
