@@ -167,6 +167,29 @@ describe("a run goes on", () => {
     expect(next).toMatchObject({ stepIndex: 0, resumeStep: { index: 0 } });
   });
 
+  test("with the time that it was active: not while it waited, nor while nobody had it", async () => {
+    const at = (seconds: number) =>
+      `2026-01-01T00:${String(Math.floor(seconds / 60)).padStart(2, "0")}:${String(seconds % 60).padStart(2, "0")}.000Z`;
+    const timed: [number, ConversationEvent][] = [
+      ...asked.map((event): [number, ConversationEvent] => [0, event]),
+      [10, started],
+      [14, parked()],
+      [600, resumed],
+      [610, started],
+      [613, step(0)],
+      [640, custom("run.retrying", { attempt: 2, delayMs: 0, reason: "worker_lost" })],
+      [642, step(0)],
+    ];
+    const log = envelopes(
+      timed.map(([, event]) => ({ event, runId: RUN })),
+      0,
+    ).map((envelope, index) => ({ ...envelope, at: at(timed[index]?.[0] ?? 0), audience: "all" as const }));
+    async function* page() {
+      yield log;
+    }
+    expect(await readHistory(page(), RUN)).toMatchObject({ activeMs: 9_000 });
+  });
+
   test("and what others said and other runs did is never taken back", async () => {
     const before = envelopes(
       [...userMessage("msg_before", "Hi"), step(5), ...saying("msg_other")].map((event) => ({

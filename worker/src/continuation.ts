@@ -11,17 +11,43 @@ export interface RunHistory {
   state: ConversationState;
   /** What the run's earlier worker left open. */
   brackets: OpenBrackets;
+  /** How long the run has been executed so far, in milliseconds: not while it waited, nor while nobody had it. */
+  activeMs: number;
 }
 
-/** Folds the log, following the run's own brackets on the way. */
+/** Folds the log, following the run's own brackets and times on the way. */
 export async function readHistory(pages: AsyncIterable<StoredEnvelope[]>, runId: string): Promise<RunHistory> {
   let state = initialState;
   let brackets = noBrackets;
+  let activeMs = 0;
+  let stretch: { from: string; to: string } | null = null;
   for await (const page of pages) {
     state = reduce(state, page);
-    for (const envelope of page) if (envelope.runId === runId) brackets = trackBrackets(brackets, envelope.event);
+    for (const envelope of page) {
+      if (envelope.runId !== runId) continue;
+      const { event, at } = envelope;
+      brackets = trackBrackets(brackets, event);
+      if (event.type === "RUN_STARTED" || isTakeOver(event)) {
+        activeMs += lengthMs(stretch);
+        stretch = { from: at, to: at };
+      } else if (stretch) stretch.to = at;
+      if (event.type === "RUN_FINISHED") {
+        activeMs += lengthMs(stretch);
+        stretch = null;
+      }
+    }
   }
-  return { state, brackets };
+  return { state, brackets, activeMs: activeMs + lengthMs(stretch) };
+}
+
+const WORKER_LOST = "worker_lost";
+
+function isTakeOver(event: ConversationEvent): boolean {
+  return event.type === "CUSTOM" && event.name === "run.retrying" && event.value.reason === WORKER_LOST;
+}
+
+function lengthMs(stretch: { from: string; to: string } | null): number {
+  return stretch ? Date.parse(stretch.to) - Date.parse(stretch.from) : 0;
 }
 
 /** Where the engine goes on, and what must be written first. */
@@ -39,7 +65,7 @@ export interface Continuation {
  */
 export function planContinuation(
   claim: Pick<Claim, "kind" | "runId" | "conversationId" | "attempt">,
-  { state, brackets }: RunHistory,
+  { state, brackets }: Pick<RunHistory, "state" | "brackets">,
   lastStep: RecordedStep | null,
 ): Continuation {
   const { runId } = claim;
@@ -54,7 +80,7 @@ export function planContinuation(
 
   const events: ConversationEvent[] = wasStarted
     ? [
-        custom("run.retrying", { attempt: claim.attempt, delayMs: 0, reason: "worker_lost" }),
+        custom("run.retrying", { attempt: claim.attempt, delayMs: 0, reason: WORKER_LOST }),
         ...closeBrackets(brackets),
         ...superseded,
       ]

@@ -29,7 +29,7 @@ import { failedMessage } from "./engine/human-messages.ts";
 import type { ModelProvider } from "./engine/model-provider.ts";
 import type { RetryPolicy } from "./engine/retry-policy.ts";
 import type { ToolOutcome } from "./engine/tool-outcome.ts";
-import { withoutTurns } from "./engine/usage.ts";
+import { addUsage, withoutTurns } from "./engine/usage.ts";
 import { createRunEffects, type RunProgress } from "./run-effects.ts";
 
 export interface ExecuteDeps {
@@ -78,12 +78,13 @@ export async function executeRun(deps: ExecuteDeps, claim: Claim, abort: AbortCo
 }
 
 async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, signal: AbortSignal): Promise<string> {
-  const [history, lastStep, spent, agent] = await Promise.all([
+  const [history, lastStep, turns, agent] = await Promise.all([
     readHistory(historyOf(ctx, claim), claim.runId),
     claim.kind === "start" ? null : lastToolStep<ToolOutcome, CallDecision>(ctx, claim.runId),
     claim.kind === "start" ? [] : claim.kind === "resume" ? claim.usage : usageOfSteps(ctx, claim.runId),
     deps.agentOf(claim.tenantId, claim.agentId, claim.agentVersion),
   ]);
+  const spent = turns.reduce<TokenUsage[]>(addUsage, []);
   const plan = planContinuation(claim, history, lastStep);
   const progress: RunProgress = {
     texts: textsOf(plan, claim.runId),
@@ -114,10 +115,7 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
         ...(plan.resumeStep ? { resumeStep: plan.resumeStep } : {}),
         signal,
         attempt: claim.attempt,
-        spent: {
-          usage: spent,
-          activeMs: claim.kind === "takeover" ? Math.max(0, ctx.services.clock() - claim.startedAt.getTime()) : 0,
-        },
+        spent: { usage: spent, activeMs: history.activeMs },
       },
       {
         effects,

@@ -1,16 +1,14 @@
 /** The product without its HTTP edge, in one process: a real database, a real worker, and a world that fails as told. */
 import { expect } from "vitest";
-import type { Actor, Ctx } from "@agent-engine/core/context.ts";
+import type { Ctx } from "@agent-engine/core/context.ts";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
 import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
 import { conversationState } from "@agent-engine/core/events/conversation-state.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
 import { resumeRun, type Decision } from "@agent-engine/core/runs/resume-run.ts";
-import { openVisitorSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
 import { forAudience, type Audience, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent, Interrupt } from "@agent-engine/protocol/events.ts";
-import type { VisitorId } from "@agent-engine/protocol/ids.ts";
 import type { AgentConfig, Run } from "@agent-engine/protocol/resources.ts";
 import type { ConversationState } from "@agent-engine/protocol/state.ts";
 import { verifyAgUi } from "@agent-engine/testing/ag-ui.ts";
@@ -23,10 +21,13 @@ import {
   type TestServices,
   type TestTenant,
 } from "@agent-engine/testing/tenants.ts";
+import { visitorOf } from "@agent-engine/testing/spine.ts";
 import { startToolServer, type ToolServer } from "@agent-engine/testing/tool-server.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import pg from "pg";
-import { startWorker, type RunningWorker, type WorkerOptions } from "./main.ts";
+import type { ModelProvider } from "./engine/model-provider.ts";
+import type { RetryPolicy } from "./engine/retry-policy.ts";
+import { startWorker, type RunningWorker } from "./main.ts";
 
 /** Long enough for a busy machine, short enough for a test. */
 export const SILENCE_MS = 400;
@@ -37,7 +38,10 @@ export interface Product {
   tools: ToolServer;
   /** As the database's owner: nothing is hidden from it. */
   db: pg.Pool;
-  worker: RunningWorker;
+  /** Null where the test brings its own. */
+  worker: RunningWorker | null;
+  retryPolicy: RetryPolicy;
+  stall: ModelProvider["stall"];
   /** A visitor in a conversation of their own with an agent that has the shop's tools. */
   chat(config?: Partial<AgentConfig>): Promise<Chat>;
   /** What every test leaves behind must keep the invariants and be readable by AG-UI's clients. */
@@ -45,24 +49,23 @@ export interface Product {
   stop(): Promise<void>;
 }
 
-export async function startProduct(options: Partial<WorkerOptions> = {}): Promise<Product> {
+export async function startProduct(options: { withoutWorker?: true } = {}): Promise<Product> {
   const models = await startModelServer({ text: "All done." });
   const tools = await startToolServer();
   const services = await openTestServices({ models: { openaiBaseUrl: models.url } });
   const db = new pg.Pool({ connectionString: services.ownerUrl, max: 2 });
-  const worker = await startWorker({
-    services,
-    config: { nodeEnv: "test", workerConcurrency: 16 },
-    retryPolicy: { maxAttempts: 3, totalMs: 20_000, baseDelayMs: 1, maxDelayMs: 5 },
-    stall: { firstPartMs: SILENCE_MS, gapMs: SILENCE_MS },
-    ...options,
-  });
+  const retryPolicy = { maxAttempts: 3, totalMs: 20_000, baseDelayMs: 1, maxDelayMs: 5 };
+  const stall = { firstPartMs: SILENCE_MS, gapMs: SILENCE_MS };
+  const config = { nodeEnv: "test" as const, workerConcurrency: 16 };
+  const worker = options.withoutWorker ? null : await startWorker({ services, config, retryPolicy, stall });
   const product: Product = {
     services,
     models,
     tools,
     db,
     worker,
+    retryPolicy,
+    stall,
     async chat(config = {}) {
       const tenant = await createTestTenant(services, {
         knowledge: { enabled: false, maxResults: 5 },
@@ -79,7 +82,7 @@ export async function startProduct(options: Partial<WorkerOptions> = {}): Promis
       for (const run of rows) await expectAgUi(db, run);
     },
     async stop() {
-      await worker.stop();
+      await worker?.stop();
       await db.end();
       await services.close();
       await Promise.all([models.stop(), tools.stop()]);
@@ -151,7 +154,9 @@ export interface Chat {
   ended(runId: string): Promise<Run>;
   /** `ask`, then `settled`. */
   answered(text: string): Promise<Run>;
-  /** Decides the first interrupt of a waiting run; answers it once it is settled again. */
+  /** Decides the first interrupt of a waiting run, as staff. */
+  resume(run: Run, decision: Decision, payload?: unknown): Promise<void>;
+  /** The same; answers the run once it is settled again. */
   decide(run: Run, decision: Decision, payload?: unknown): Promise<Run>;
   state(reader: Audience): Promise<ConversationState>;
   /** What the assistant said and still stands. */
@@ -165,15 +170,8 @@ export interface Chat {
 
 async function openChat(product: Product, tenant: TestTenant): Promise<Chat> {
   const { db, models } = product;
-  const { ctx: staff, agentId, siteId } = tenant;
-  const session = await openVisitorSession(staff, { siteId: siteId as `site_${string}` });
-  const actor: Actor = {
-    kind: "visitor",
-    visitorId: session.visitor.id as VisitorId,
-    siteId: siteId as `site_${string}`,
-    agentId,
-  };
-  const visitor: Ctx = { ...staff, actor };
+  const { ctx: staff } = tenant;
+  const visitor = await visitorOf(tenant);
   const { id: conversationId } = await createConversation(visitor, {});
   const tag = conversationId.slice(-8);
   let messages = 0;
@@ -194,10 +192,13 @@ async function openChat(product: Product, tenant: TestTenant): Promise<Chat> {
     settled: (runId) => until(runId, ({ status }) => status !== "queued" && status !== "running", "to end or wait"),
     ended: (runId) => until(runId, ({ finishedAt }) => finishedAt !== null, "to end"),
     answered: async (text) => chat.settled((await chat.ask(text)).id),
-    async decide(run, decision, payload) {
+    async resume(run, decision, payload) {
       const [interrupt] = run.interrupts;
       if (!interrupt) throw new Error("the run waits for nothing");
       await resumeRun(staff, { runId: run.id, interruptId: interrupt.id, decision, payload });
+    },
+    async decide(run, decision, payload) {
+      await chat.resume(run, decision, payload);
       const isAsked = ({ interrupts }: Run) => interrupts.length > 0 && !isSame(interrupts, run.interrupts);
       return until(run.id, (now) => now.finishedAt !== null || isAsked(now), `to go on after ${decision}`);
     },
