@@ -10,6 +10,8 @@ export interface Database {
   orm(): Promise<MikroORM>;
   /** Runs one prepared statement outside a transaction and without a tenant: for functions that carry their own. */
   query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]): Promise<Row[]>;
+  /** The same on a connection that nothing else uses: a heartbeat must not queue behind the work it stands for. */
+  queryApart<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]): Promise<Row[]>;
   close(): Promise<void>;
 }
 
@@ -21,25 +23,42 @@ export interface DatabaseOptions {
 }
 
 /**
+ * A process that is frozen, or cut off, in the middle of a transaction would hold its locks for as long as it likes, and
+ * with them its conversations: the server ends the transaction. Statements here take milliseconds, waits for a lock
+ * included; one that takes half a minute never ends well.
+ */
+export const TIMEOUT_OPTIONS = "-c idle_in_transaction_session_timeout=10s -c statement_timeout=30s";
+
+/** A connection that swallows everything is given up a little later, from this side. */
+const QUERY_TIMEOUT_MS = 35_000;
+
+/**
  * The hot path's statements and functions are short and always planned the same way. Left to itself Postgres plans
  * them anew each time, row level security included, which takes longer than running them.
  */
-const SESSION_OPTIONS = "-c plan_cache_mode=force_generic_plan -c jit=off";
+const PLAN_OPTIONS = "-c plan_cache_mode=force_generic_plan -c jit=off";
+
+/** For what is worth nothing when it comes late. */
+const APART_TIMEOUT_MS = 2_000;
 
 /** Opens the pools; the first query connects. */
 export function openDatabase({ url, poolSize = 12, log }: DatabaseOptions): Database {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: poolSize,
-    connectionTimeoutMillis: 5_000,
-    idleTimeoutMillis: 60_000,
-    keepAlive: true,
-    application_name: "agent-engine",
-    options: SESSION_OPTIONS,
-  });
-  // A connection the server drops is reported here; without a listener it would end the process.
-  pool.on("error", (error) => log.warn({ err: error }, "postgres connection lost"));
-  pool.on("connect", (client) => client.on("error", (error) => log.debug({ err: error }, "postgres client error")));
+  const open = (options: pg.PoolConfig) => {
+    const pool = new pg.Pool({
+      connectionString: url,
+      idleTimeoutMillis: 60_000,
+      keepAlive: true,
+      application_name: "agent-engine",
+      options: `${PLAN_OPTIONS} ${TIMEOUT_OPTIONS}`,
+      ...options,
+    });
+    // A connection the server drops is reported here; without a listener it would end the process.
+    pool.on("error", (error) => log.warn({ err: error }, "postgres connection lost"));
+    pool.on("connect", (client) => client.on("error", (error) => log.debug({ err: error }, "postgres client error")));
+    return pool;
+  };
+  const pool = open({ max: poolSize, connectionTimeoutMillis: 5_000, query_timeout: QUERY_TIMEOUT_MS });
+  const apart = open({ max: 1, connectionTimeoutMillis: APART_TIMEOUT_MS, query_timeout: APART_TIMEOUT_MS });
   let orm: Promise<MikroORM> | null = null;
   return {
     pool,
@@ -47,8 +66,11 @@ export function openDatabase({ url, poolSize = 12, log }: DatabaseOptions): Data
     async query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]) {
       return (await pool.query<Row>({ ...statement, values })).rows;
     },
+    async queryApart<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]) {
+      return (await apart.query<Row>({ ...statement, values })).rows;
+    },
     async close() {
-      await Promise.allSettled([orm?.then((opened) => opened.close(true)), pool.end()]);
+      await Promise.allSettled([orm?.then((opened) => opened.close(true)), pool.end(), apart.end()]);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { MikroORM } from "@mikro-orm/postgresql";
 import type { Logger } from "pino";
+import { TIMEOUT_OPTIONS } from "./database.ts";
 import { entities } from "./entities/entities.ts";
 
 const POOL_SIZE = 4;
@@ -10,6 +11,7 @@ export function openOrm(url: string, log: Logger): MikroORM {
     clientUrl: url,
     entities,
     pool: { min: 0, max: POOL_SIZE, idleTimeoutMillis: 60_000 },
+    driverOptions: { options: TIMEOUT_OPTIONS },
     forceUtcTimezone: true,
     debug: false,
     logger: (message) => log.debug({ orm: message }, "orm"),

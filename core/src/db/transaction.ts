@@ -35,7 +35,8 @@ export async function inTenant<T>(db: Database, tenantId: TenantId, fn: (tx: Tx)
       },
       afterCommit: (hook) => void hooks.push(hook),
     });
-    await client.query("commit");
+    const { command } = await client.query("commit");
+    if (command !== "COMMIT") throw new Error("nothing was committed: a statement had failed, and nobody minded");
   } catch (error) {
     const broken = await client.query("rollback").then(
       () => false,

@@ -33,7 +33,7 @@ export async function registerWorker(
   let heldUntil = 0;
   async function heartbeat(): Promise<void> {
     const sentAt = performance.now();
-    await services.db.query(beat, [uuid, options.slots, options.active(), LEASE_MS]);
+    await services.db.queryApart(beat, [uuid, options.slots, options.active(), LEASE_MS]);
     heldUntil = sentAt + LEASE_MS;
   }
   await heartbeat();
@@ -52,7 +52,9 @@ export async function registerWorker(
     async stop() {
       clearInterval(timer);
       heldUntil = 0;
-      await services.db.query(leave, [uuid]).catch((error: unknown) => services.log.debug({ err: error }, "not deregistered"));
+      await services.db
+        .query(leave, [uuid])
+        .catch((error: unknown) => services.log.debug({ err: error }, "not deregistered"));
     },
   };
 }
