@@ -199,7 +199,16 @@ function playAttempt(
     add({ type: "TEXT_MESSAGE_START", messageId, role: "assistant" });
     for (const delta of plan.text) add({ type: "TEXT_MESSAGE_CONTENT", messageId, delta });
     for (let i = 0; i < plan.citations; i++) {
-      add(custom("citation", { messageId, documentId: ids("doc"), title: `Title ${i}`, url: null, quote: "A quote." }));
+      add(
+        custom("citation", {
+          messageId,
+          number: i + 1,
+          documentId: ids("doc"),
+          title: `Title ${i}`,
+          url: null,
+          quote: "A quote.",
+        }),
+      );
     }
     add({ type: "TEXT_MESSAGE_END", messageId });
   }

@@ -95,7 +95,7 @@ const examples: { [Type in EventType]: EventOf<Type>[] } = {
 };
 
 const facts: CustomValues = {
-  citation: { messageId: "msg_1", documentId: "doc_1", title: "Hours", url: null, quote: "Nine to five." },
+  citation: { messageId: "msg_1", number: 1, documentId: "doc_1", title: "Hours", url: null, quote: "Nine to five." },
   hidden: {},
   "run.queued": { position: 1, expectedDelayMs: 100 },
   "run.retrying": { attempt: 2, delayMs: 100, reason: "overloaded" },

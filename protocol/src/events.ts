@@ -88,8 +88,10 @@ export type ReasoningMessageContent = { type: "REASONING_MESSAGE_CONTENT"; messa
 export type ReasoningMessageEnd = { type: "REASONING_MESSAGE_END"; messageId: string };
 export type ReasoningEnd = { type: "REASONING_END"; messageId: string };
 
+/** What a mark `[n]` in an answer's text stands for. */
 export interface Citation {
   messageId: string;
+  number: number;
   documentId: string;
   title: string;
   url: string | null;

@@ -107,7 +107,14 @@ describe("messages", () => {
 
   test("citations gather on their message, in order", () => {
     const cite = (documentId: string) =>
-      custom("citation", { messageId: "msg_a", documentId, title: "Hours", url: null, quote: "Nine to five." });
+      custom("citation", {
+        messageId: "msg_a",
+        number: 1,
+        documentId,
+        title: "Hours",
+        url: null,
+        quote: "Nine to five.",
+      });
     const state = fold(started, ...answering, cite("doc_1"), cite("doc_2"));
     expect(state.messages[0]?.citations.map((citation) => citation.documentId)).toEqual(["doc_1", "doc_2"]);
   });
@@ -117,7 +124,7 @@ describe("messages", () => {
     const stray: ConversationEvent[] = [
       { type: "TEXT_MESSAGE_CONTENT", messageId: "msg_x", delta: "?" },
       { type: "TEXT_MESSAGE_END", messageId: "msg_x" },
-      custom("citation", { messageId: "msg_x", documentId: "doc_1", title: "", url: null, quote: "" }),
+      custom("citation", { messageId: "msg_x", number: 1, documentId: "doc_1", title: "", url: null, quote: "" }),
       { type: "TOOL_CALL_ARGS", toolCallId: "call_x", delta: "{" },
       { type: "TOOL_CALL_END", toolCallId: "call_x" },
       { type: "TOOL_CALL_RESULT", messageId: "msg_y", toolCallId: "call_x", content: "", role: "tool" },

@@ -2,7 +2,7 @@ import { Component, createRef } from "preact";
 import type { MessageState } from "@agent-engine/protocol/state.ts";
 import { createMarkdown, type Markdown } from "./markdown.ts";
 import { SourceList } from "./source-list.tsx";
-import { citationIndex, citedNumbers } from "./sources.ts";
+import { citationIndex, shownNumber } from "./sources.ts";
 import { words } from "./words.ts";
 
 interface Props {
@@ -54,10 +54,9 @@ export class MessageView extends Component<Props, State> {
   #mark(number: number): Element {
     const mark = document.createElement("button");
     mark.className = "mark";
-    mark.textContent = `${citedNumbers(this.props.message.text).indexOf(number) + 1 || number}`;
+    mark.textContent = `${shownNumber(number, this.props.message.text)}`;
     mark.onclick = () => {
-      const { text, citations } = this.props.message;
-      const index = citationIndex(number, text, citations);
+      const index = citationIndex(number, this.props.message.citations);
       if (index >= 0) this.setState({ openSource: index });
     };
     return mark;
@@ -79,6 +78,7 @@ export class MessageView extends Component<Props, State> {
         <div class="text" ref={this.#body} aria-busy="true" />
         {message.status !== "streaming" && message.citations.length > 0 && (
           <SourceList
+            text={message.text}
             citations={message.citations}
             open={openSource}
             onToggle={(index) => this.setState({ openSource: index === openSource ? null : index })}

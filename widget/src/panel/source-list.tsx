@@ -1,28 +1,31 @@
 import type { Citation } from "@agent-engine/protocol/events.ts";
 import { LinkIcon } from "./icons.tsx";
 import { safeLink } from "./safe-link.ts";
+import { shownNumber } from "./sources.ts";
 import { words } from "./words.ts";
 
 interface Props {
   citations: readonly Citation[];
+  /** The answer: its marks and these chips show the same numbers. */
+  text: string;
   open: number | null;
   onToggle(index: number): void;
 }
 
 /** The sources of an answer as numbered chips; one at a time shows what it says. */
-export function SourceList({ citations, open, onToggle }: Props) {
+export function SourceList({ citations, text, open, onToggle }: Props) {
   const shown = open === null ? undefined : citations[open];
   return (
     <div class="sources" role="group" aria-label={words.sources}>
-      {citations.map(({ title }, index) => (
+      {citations.map(({ number, title }, index) => (
         <button
           key={index}
           class="chip"
           aria-expanded={index === open}
-          aria-label={words.source(index + 1, title)}
+          aria-label={words.source(shownNumber(number, text), title)}
           onClick={() => onToggle(index)}
         >
-          <b>{index + 1}</b>
+          <b>{shownNumber(number, text)}</b>
           <span>{title}</span>
         </button>
       ))}

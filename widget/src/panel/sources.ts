@@ -1,19 +1,15 @@
-/** Which source a number in an answer's text means. */
+/** Which source a number in an answer's text means, and the number a visitor sees for it. */
 import type { Citation } from "@agent-engine/protocol/events.ts";
 
 const MARKER = /\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\](?!\()/g;
 
-/** The distinct numbers of a text's citation marks, in order of appearance. */
-export function citedNumbers(text: string): number[] {
-  const marks = [...text.matchAll(MARKER)].flatMap(([, numbers = ""]) => numbers.split(",").map(Number));
-  return [...new Set(marks)];
+/** The number shown for a mark `[n]`: sources count up in the order in which the text first names them. */
+export function shownNumber(number: number, text: string): number {
+  const named = [...text.matchAll(MARKER)].flatMap(([, numbers = ""]) => numbers.split(",").map(Number));
+  return [...new Set(named)].indexOf(number) + 1 || number;
 }
 
-/**
- * The index of the citation that a number stands for; -1 when that cannot be known. Citations come in the order in which
- * the text first names them, so the two lists must agree in length.
- */
-export function citationIndex(number: number, text: string, citations: readonly Citation[]): number {
-  const numbers = citedNumbers(text);
-  return numbers.length === citations.length ? numbers.indexOf(number) : -1;
+/** The index of the citation that a mark `[n]` stands for; -1 when the answer names a number without a source. */
+export function citationIndex(number: number, citations: readonly Citation[]): number {
+  return citations.findIndex((citation) => citation.number === number);
 }

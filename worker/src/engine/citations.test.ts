@@ -29,8 +29,8 @@ describe("citations", () => {
     expect(eventTypes(run.events).slice(-4)).toEqual(["citation", "citation", "TEXT_MESSAGE_END", "STEP_FINISHED"]);
     const messageId = run.state.messages.at(-1)?.id;
     expect(cited(run.events)).toEqual([
-      { messageId, documentId: "doc_none", title: "none", url: null, quote: "About none." },
-      { messageId, documentId: "doc_a", title: "a", url: "https://shop.example/a", quote: "About a." },
+      { messageId, number: 2, documentId: "doc_none", title: "none", url: null, quote: "About none." },
+      { messageId, number: 1, documentId: "doc_a", title: "a", url: "https://shop.example/a", quote: "About a." },
     ]);
     expect(run.state.messages.at(-1)?.citations).toHaveLength(2);
   });

@@ -46,8 +46,9 @@ export class SourceBook {
         if (source) cited.set(number, source);
       }
     }
-    return [...cited.values()].map(({ documentId, title, url, quote }) => ({
+    return [...cited].map(([number, { documentId, title, url, quote }]) => ({
       messageId,
+      number,
       documentId,
       title,
       url,
