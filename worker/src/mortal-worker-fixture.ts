@@ -16,8 +16,11 @@ import { openWorld } from "./world.ts";
 export interface Death {
   /** Name of the statement that it dies at; at the first of them by default. */
   at: string;
-  /** `before` it is sent; `after` its transaction has committed, with nobody left to hear of it. */
-  when: "before" | "after";
+  /**
+   * `before` it is sent; `after` its transaction has committed, with nobody left to hear of it. `fails`: it lives, but
+   * loses its connection there once; `fails after`: once the transaction has committed.
+   */
+  when: "before" | "after" | "fails" | "fails after";
   /** How many such statements it survives. */
   survives?: number;
 }
@@ -110,9 +113,11 @@ function mortalDatabase(db: Database, onDeath: () => void, death?: Death): { db:
         kill();
         return drop();
       }
+      if (isFatalTransaction && death?.when === "fails") throw new Error("Connection terminated unexpectedly");
       const answer = await client.query(sent as string);
       if (isDead) return drop();
       if (isFatalTransaction && sent === "commit") {
+        if (death?.when === "fails after") throw new Error("Connection terminated unexpectedly");
         kill();
         return drop();
       }

@@ -1,4 +1,6 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Ctx } from "@agent-engine/core/context.ts";
+import { isPermanent } from "@agent-engine/core/db/permanent-error.ts";
 import { inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import type { RunLog } from "@agent-engine/core/events/run-log.ts";
@@ -25,6 +27,8 @@ export interface RunProgress {
   recordedUsage: TokenUsage[];
 }
 
+const STORE_RETRY_MS = 200;
+
 /** The engine's effects on the real world: the log, the steps' rows, this worker's lease. */
 export function createRunEffects(deps: {
   ctx: Ctx;
@@ -41,6 +45,24 @@ export function createRunEffects(deps: {
   function assertLease(): void {
     if (log.lost) throw log.lost;
     if (!lease.isHeld()) throw new RunAbandoned("its worker's heartbeat is too old");
+  }
+
+  /**
+   * Tries for as long as the lease is held: what a tool did must not be forgotten for a lost connection. Where only the
+   * answer was lost, a result cannot be written again: the run is given up, and whoever goes on finds it.
+   */
+  async function store(write: () => Promise<boolean>): Promise<void> {
+    for (;;) {
+      try {
+        if (!(await write())) throw new LeaseLost(runId);
+        return;
+      } catch (error) {
+        if (error instanceof LeaseLost || isPermanent(error)) throw error;
+        services.log.warn({ err: error, runId }, "a tool call's record is tried again");
+      }
+      await delay(STORE_RETRY_MS);
+      assertLease();
+    }
   }
 
   return {
@@ -68,19 +90,14 @@ export function createRunEffects(deps: {
     },
     async beginInvocation(invocation) {
       assertLease();
-      const isOurs = await beginInvocation(ctx, { idempotencyKey: invocation.idempotencyKey, conversationId, epoch });
-      if (!isOurs) throw new LeaseLost(runId);
+      const { idempotencyKey } = invocation;
+      await store(() => beginInvocation(ctx, { idempotencyKey, conversationId, epoch }));
       assertLease();
     },
     async recordResult(invocation, outcome) {
-      const isRecorded = await finishInvocation(ctx, {
-        idempotencyKey: invocation.idempotencyKey,
-        status: outcome.status,
-        outcome,
-        conversationId,
-        epoch,
-      });
-      if (!isRecorded) throw new LeaseLost(runId);
+      const { idempotencyKey } = invocation;
+      const { status } = outcome;
+      await store(() => finishInvocation(ctx, { idempotencyKey, status, outcome, conversationId, epoch }));
     },
     assertLease,
     now: services.clock,

@@ -157,6 +157,29 @@ describe("a worker that dies", () => {
   });
 });
 
+describe("a database that is away for a moment", () => {
+  test.each(["invocation_begin", "invocation_finish"])(
+    "at %s: a write is made once, and what came of it is kept",
+    async (at) => {
+      for (const when of ["fails", "fails after"] as const) {
+        const chat = await product.chat();
+        const { id } = await chat.ask(question("send", `${at}-${when}`));
+        const worker = await startMortalWorker(product, id, { at, when });
+        await worker?.ended;
+        // Where an answer was lost, another worker may have to look what it was.
+        await (
+          await startMortalWorker(product, id)
+        )?.ended;
+        const run = await getRun(chat.staff, id);
+        expect(run).toMatchObject({ status: "completed" });
+        expect(ledgerOf(run, `${at}-${when}`)).toHaveLength(1);
+        expect(await chat.invocations(id)).toMatchObject([{ status: "succeeded" }]);
+        expect(await chat.texts()).toEqual(TEXTS);
+      }
+    },
+  );
+});
+
 describe("a run that kills its workers", () => {
   const deadly: Death = { at: "tool_step_insert", when: "before" };
 

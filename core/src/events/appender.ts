@@ -8,6 +8,7 @@
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { Logger } from "pino";
 import type { Database } from "../db/database.ts";
+import { isPermanent } from "../db/permanent-error.ts";
 import { statement } from "../db/statement.ts";
 import { uuidOf } from "../ids.ts";
 import { appendEvents, appendOutcomes, appendValues, type Slot, type SlotOutcome } from "./append.ts";
@@ -183,14 +184,6 @@ async function wasStored(db: Pick<Database, "query">, slot: Slot): Promise<boole
     head.epoch === slot.fence.epoch &&
     Number(head.run_pos) === slot.fence.position + slot.events.length
   );
-}
-
-/**
- * SQLSTATE classes of what is wrong with the statement or its data (22 data, 23 constraint, 42 and 0A the statement,
- * 54 limits): trying again cannot help. Everything else is about the server or the way to it.
- */
-function isPermanent(error: unknown): boolean {
-  return typeof error === "object" && error !== null && "code" in error && /^(0A|22|23|42|54)/.test(String(error.code));
 }
 
 function delay(ms: number): Promise<void> {
