@@ -5,6 +5,7 @@ import { createConversation } from "@agent-engine/core/conversations/create-conv
 import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
 import { conversationState } from "@agent-engine/core/events/conversation-state.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
+import { cancelRun } from "@agent-engine/core/runs/cancel-run.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
 import { resumeRun, type Decision } from "@agent-engine/core/runs/resume-run.ts";
 import { forAudience, type Audience, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
@@ -30,7 +31,7 @@ import type { RetryPolicy } from "./engine/retry-policy.ts";
 import { startWorker, type RunningWorker } from "./main.ts";
 
 /** Long enough for a busy machine, short enough for a test. */
-export const SILENCE_MS = 400;
+export const SILENCE_MS = 750;
 
 export interface Product {
   services: TestServices;
@@ -158,6 +159,8 @@ export interface Chat {
   resume(run: Run, decision: Decision, payload?: unknown): Promise<void>;
   /** The same; answers the run once it is settled again. */
   decide(run: Run, decision: Decision, payload?: unknown): Promise<Run>;
+  /** Stops a run, as the visitor. */
+  cancel(runId: string): Promise<Run>;
   state(reader: Audience): Promise<ConversationState>;
   /** What the assistant said and still stands. */
   texts(): Promise<string[]>;
@@ -202,6 +205,7 @@ async function openChat(product: Product, tenant: TestTenant): Promise<Chat> {
       const isAsked = ({ interrupts }: Run) => interrupts.length > 0 && !isSame(interrupts, run.interrupts);
       return until(run.id, (now) => now.finishedAt !== null || isAsked(now), `to go on after ${decision}`);
     },
+    cancel: (runId) => cancelRun(visitor, runId),
     state: (reader) => conversationState(staff, { conversationId }, reader),
     texts: async () =>
       (await chat.state("all")).messages.filter(({ role }) => role === "assistant").map(({ text }) => text),
