@@ -41,6 +41,8 @@ const nameOf = (queueClass: QueueClass) => `runs-${queueClass}`;
 const LOCK_MS = 5_000;
 const STALLED_MS = 2_500;
 
+const RING_TIMEOUT_MS = 1_500;
+
 /** Opens the queue. On Postgres the tables are BullMQ's own, in a schema of their own. */
 export function openRunQueue(backend: QueueBackend, log: Logger): RunQueue {
   const makers = backend.kind === "redis" ? redisMakers(backend.url, log) : postgresMakers(backend.url, backend.schema);
@@ -51,13 +53,15 @@ export function openRunQueue(backend: QueueBackend, log: Logger): RunQueue {
   return {
     async ring(queueClass, doorbell) {
       try {
-        await queues.get(queueClass)?.add("run", doorbell, {
+        const added = queues.get(queueClass)?.add("run", doorbell, {
           // Not the bare run id: BullMQ ignores an id it still holds, and every hand-over must ring.
           jobId: `${doorbell.runId}-${doorbell.handOver}`,
           attempts: 1,
           removeOnComplete: true,
           removeOnFail: true,
         });
+        // A broker that was never reached yet makes BullMQ wait for it, whatever its connection's own limits.
+        await within(RING_TIMEOUT_MS, added);
       } catch (error) {
         log.warn({ err: error, runId: doorbell.runId, correlationId: doorbell.correlationId }, "doorbell not rung");
       }
@@ -137,4 +141,16 @@ function postgresMakers(url: string, schema = QUEUE_SCHEMA): Makers {
       }) as unknown as Worker,
     async close() {},
   };
+}
+
+async function within(ms: number, work: Promise<unknown> | undefined): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
