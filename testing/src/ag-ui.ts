@@ -1,13 +1,16 @@
 import { verifyEvents } from "@ag-ui/client";
+import { EventSchemas } from "@ag-ui/core/schemas";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import { from, lastValueFrom, toArray } from "rxjs";
 
 /**
- * Rejects, in the words of AG-UI's own verifier, when a run's events are no stream that its clients accept. The edge's
+ * Rejects, in the words of AG-UI's own schemas and verifier, when a run's events are no stream that its clients accept. The edge's
  * part is played here: the visitor's own message is not repeated to them, and facts follow the run's next start.
  */
 export async function verifyAgUi(events: readonly ConversationEvent[]): Promise<void> {
-  await lastValueFrom(from(asSent(events) as never[]).pipe(verifyEvents(false), toArray()), { defaultValue: [] });
+  const sent = asSent(events);
+  for (const event of sent) EventSchemas.parse(event);
+  await lastValueFrom(from(sent as never[]).pipe(verifyEvents(false), toArray()), { defaultValue: [] });
 }
 
 function asSent(events: readonly ConversationEvent[]): ConversationEvent[] {

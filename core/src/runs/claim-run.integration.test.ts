@@ -16,6 +16,7 @@ import {
   type Spine,
 } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { inTenant } from "../db/transaction.ts";
 import { LeaseLost } from "../events/append-in-transaction.ts";
 import { newId, uuidOf } from "../ids.ts";
@@ -255,6 +256,28 @@ describe("tool steps", () => {
     await expect(late).rejects.toBeInstanceOf(LeaseLost);
     expect((await lastToolStep(ctx, runId))?.index).toBe(0);
     expect(await beginInvocation(ctx, { ...of, epoch: next.epoch })).toBe(true);
+  });
+
+  test("a call that is begun at the moment its run is cancelled or taken over is not sent", async () => {
+    const { ctx, claim, record, of } = await recorded();
+    await record();
+    const other = await spine.owner.connect();
+    await other.query("begin");
+    await other.query("update conversation_heads set epoch = epoch + 1 where conversation_id = $1", [
+      claim.conversationId.slice(5),
+    ]);
+    const beginning = beginInvocation(ctx, of);
+    const isHeldUp = async () => {
+      const { rows } = await spine.owner.query(
+        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      return rows.length > 0;
+    };
+    await Promise.race([beginning, waitFor(isHeldUp, { describe: "the beginning to wait" })]);
+    await other.query("commit");
+    other.release();
+    expect(await beginning).toBe(false);
+    expect((await lastToolStep(ctx, claim.runId))?.invocations[0]).toMatchObject({ attempts: 0 });
   });
 
   test("a step without a pending event is fenced as well", async () => {

@@ -70,12 +70,15 @@ export async function recordToolStep(
   ]);
 }
 
-// The head's epoch is checked in the statement itself: a zombie marks nothing as sent, so it sends nothing.
+// The head is locked, not only read: whoever cancels the run or takes it over at this moment either comes first, and
+// nothing is sent, or finds the call marked as sent.
 const begin = statement<{ attempts: number }>(
   "invocation_begin",
-  `update tool_invocations i set status = 'started', attempts = i.attempts + 1, started_at = now()
-   where i.idempotency_key = $1 and i.outcome is null
-     and exists (select 1 from conversation_heads h where h.conversation_id = $2 and h.run_id = i.run_id and h.epoch = $3)
+  `with held as materialized (
+     select h.run_id from conversation_heads h where h.conversation_id = $2 and h.epoch = $3 for share
+   )
+   update tool_invocations i set status = 'started', attempts = i.attempts + 1, started_at = now()
+   from held where held.run_id = i.run_id and i.idempotency_key = $1 and i.outcome is null
    returning i.attempts`,
 );
 
