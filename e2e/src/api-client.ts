@@ -5,7 +5,7 @@ import type { Conversation, EventPage, Run, Submission, VisitorSession } from "@
 import { REALTIME_PATH, type ClientToServer, type ServerToClient } from "@agent-engine/protocol/realtime.ts";
 import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
 import { io, type Socket } from "socket.io-client";
-import { DEMO_ORIGIN } from "./cluster.ts";
+import { SITE_ORIGIN } from "./cluster.ts";
 
 export interface Api {
   token: string;
@@ -48,7 +48,7 @@ export async function openVisitor(url: string, publishableKey: string): Promise<
     "POST",
     "/v1/visitor-sessions",
     { publishableKey },
-    { origin: DEMO_ORIGIN },
+    { origin: SITE_ORIGIN },
   );
   return apiAt(url, session.visitorToken);
 }
@@ -85,7 +85,7 @@ export async function follow(url: string, token: string, conversationId: string,
     path: REALTIME_PATH,
     transports: ["websocket"],
     auth: { token },
-    extraHeaders: { origin: DEMO_ORIGIN },
+    extraHeaders: { origin: SITE_ORIGIN },
     forceNew: true,
   });
   const received: Envelope[] = [];

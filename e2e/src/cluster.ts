@@ -1,8 +1,7 @@
-/** Production's shape on one machine: separate server and worker processes on one Postgres and one Redis. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { readFileSync } from "node:fs";
+/**
+ * Production's shape on one machine: separate server and worker processes with NODE_ENV=production on one Postgres and
+ * one Redis, and a tenant made as an operator makes it. What docker-compose.yml starts, without the containers.
+ */
 import { freePort } from "@agent-engine/core/dev/free-port.ts";
 import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { startModelServer, type ModelServer } from "@agent-engine/testing/model-server.ts";
@@ -30,8 +29,8 @@ export interface ClusterWorker {
   redisProxy: FaultProxy;
 }
 
-/** The origin that the seeded site allows. */
-export const DEMO_ORIGIN = "http://localhost:3002";
+/** The origin that the tenant's site allows. */
+export const SITE_ORIGIN = "https://shop.example";
 
 export async function startCluster(options: { servers: number; workers: number }): Promise<Cluster> {
   const ends: (() => Promise<unknown>)[] = [];
@@ -48,16 +47,14 @@ export async function startCluster(options: { servers: number; workers: number }
     ends.push(() => redis.stop());
     const model = await startModelServer({ tokens: 20 });
     ends.push(() => model.stop());
-    const dataDir = mkdtempSync(join(tmpdir(), "agent-engine-e2e-"));
-    ends.push(async () => rmSync(dataDir, { recursive: true, force: true }));
 
     const env = {
+      NODE_ENV: "production",
+      PUBLIC_URL: "https://agents.example",
       DATABASE_URL: database.ownerUrl,
       REDIS_URL: redis.url,
       SECRET_KEY: "e2e-master-key-that-is-long-enough-to-be-taken",
       OPENAI_BASE_URL: model.url,
-      DATA_DIR: dataDir,
-      LOG_LEVEL: "info",
     };
     const run = (name: string, more: Record<string, string>): RunningProcess => {
       const child = startProcess({ name, args: ["scripts/start.ts"], env: { ...env, ...more } });
@@ -71,7 +68,7 @@ export async function startCluster(options: { servers: number; workers: number }
       servers.push({ url: `http://127.0.0.1:${port}`, process: child });
       await child.waitUntilReady(`http://127.0.0.1:${port}/readyz`, 60_000);
     }
-    const keys = await waitFor(() => readKeys(dataDir), { describe: "dev.json" });
+    const keys = await createTenant(env);
     const workers: ClusterWorker[] = [];
     const addWorker = async (): Promise<ClusterWorker> => {
       const redisProxy = await startFaultProxy({ target: { port: redis.port } });
@@ -103,10 +100,14 @@ async function liveWorkers(db: pg.Pool): Promise<number> {
   return rows[0].n;
 }
 
-function readKeys(dataDir: string): Cluster["keys"] | null {
-  try {
-    return JSON.parse(readFileSync(join(dataDir, "dev.json"), "utf8")) as Cluster["keys"];
-  } catch {
-    return null;
-  }
+/** As an operator does: with the command, and the keys it prints once. */
+async function createTenant(env: Record<string, string>): Promise<Cluster["keys"]> {
+  const child = startProcess({
+    name: "create-tenant",
+    args: ["scripts/create-tenant.ts", "--name", "Shop", "--origin", SITE_ORIGIN],
+    env,
+  });
+  const { code } = await child.exited;
+  if (code !== 0) throw new Error(`create-tenant failed:\n${child.logs()}`);
+  return JSON.parse(child.logs()) as Cluster["keys"];
 }
