@@ -6,6 +6,7 @@ import { createAppender } from "@agent-engine/core/events/appender.ts";
 import { startDispatcher } from "@agent-engine/core/queue/dispatcher.ts";
 import { QUEUE_CLASSES, type Doorbell } from "@agent-engine/core/queue/run-queue.ts";
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
+import { watchStrays } from "@agent-engine/core/workers/stray-runs.ts";
 import { registerWorker } from "@agent-engine/core/workers/worker-registry.ts";
 import { RunAbandoned } from "./engine/effects.ts";
 import type { ModelProvider } from "./engine/model-provider.ts";
@@ -41,6 +42,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const world = openWorld(services, config, options.stall ? { stall: options.stall } : {});
   const appender = createAppender(services);
   const running = new Map<string, AbortController>();
+  const claiming = new Set<string>();
   const deps: ExecuteDeps = {
     services,
     appender,
@@ -60,6 +62,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       if (error instanceof SlotsClosed) return;
       throw error;
     }
+    claiming.add(doorbell.runId);
     try {
       const claim = await claimRun(services, doorbell, lease.uuid);
       if (!claim) return release();
@@ -72,6 +75,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     } catch (error) {
       release();
       throw error;
+    } finally {
+      claiming.delete(doorbell.runId);
     }
   }
 
@@ -83,6 +88,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     QUEUE_CLASSES.map((queueClass) => services.queue.listen(queueClass, DOORBELLS_AT_ONCE, answer)),
   );
   const dispatcher = startDispatcher(services);
+  const strays = watchStrays(services, lease.uuid, (runId) => running.has(runId) || claiming.has(runId));
 
   return {
     get activeRuns() {
@@ -95,7 +101,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       for (const abort of running.values()) abort.abort(new RunAbandoned("its worker stops"));
       await within(drainMs, slots.empty());
       await appender.idle();
-      await dispatcher.stop();
+      await Promise.all([dispatcher.stop(), strays.stop()]);
       leaveControl();
       await lease.stop();
       await world.close();

@@ -7,6 +7,7 @@ import type { QueueClass } from "@agent-engine/protocol/resources.ts";
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { idOf } from "../ids.ts";
+import { repeat, type Repeated } from "../repeat.ts";
 import { QUEUE_CLASSES } from "./run-queue.ts";
 
 const DISPATCH_MS = 250;
@@ -54,41 +55,20 @@ export async function sweepOnce(services: Pick<Services, "db" | "log">): Promise
 
 const prepare = statement("ensure_partitions", "select ensure_event_partitions_ahead()");
 
-export function startDispatcher(services: Pick<Services, "db" | "queue" | "log">): { stop(): Promise<void> } {
-  const loops = [
-    loop(services, DISPATCH_MS, async () => {
+export function startDispatcher(services: Pick<Services, "db" | "queue" | "log">): Repeated {
+  const { log } = services;
+  const tasks = [
+    repeat(log, DISPATCH_MS, async () => {
       for (const queueClass of QUEUE_CLASSES) {
         while ((await dispatchOnce(services, queueClass)) === BATCH);
       }
     }),
-    loop(services, SWEEP_MS, async () => void (await sweepOnce(services))),
-    loop(services, PARTITIONS_MS, async () => void (await services.db.query(prepare, []))),
+    repeat(log, SWEEP_MS, async () => void (await sweepOnce(services))),
+    repeat(log, PARTITIONS_MS, async () => void (await services.db.query(prepare, []))),
   ];
   return {
     async stop() {
-      await Promise.all(loops.map((one) => one.stop()));
-    },
-  };
-}
-
-/** Runs `work` again and again, so long after it ended; an error is logged and does not end the loop. */
-function loop(services: Pick<Services, "log">, everyMs: number, work: () => Promise<void>): { stop(): Promise<void> } {
-  let timer: NodeJS.Timeout | undefined;
-  let isStopped = false;
-  let current: Promise<void> = Promise.resolve();
-  const turn = (): void => {
-    current = work()
-      .catch((error: unknown) => services.log.warn({ err: error }, "dispatcher turn failed"))
-      .finally(() => {
-        if (!isStopped) timer = setTimeout(turn, everyMs);
-      });
-  };
-  turn();
-  return {
-    async stop() {
-      isStopped = true;
-      clearTimeout(timer);
-      await current;
+      await Promise.all(tasks.map((task) => task.stop()));
     },
   };
 }

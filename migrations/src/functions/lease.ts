@@ -51,6 +51,18 @@ export function leaseFunctions({ app, system }: Roles): string {
     revoke execute on function claim_run from public;
     grant execute on function claim_run to ${app};
 
+    -- What a worker holds, of whichever tenant: it compares this with what it executes.
+    create function runs_of_worker(of_worker uuid)
+    returns table (run_id uuid, tenant_id uuid, conversation_id uuid, epoch int)
+    language sql stable security definer set search_path = pg_catalog, public as $$
+      select r.id, r.tenant_id, r.conversation_id, h.epoch
+      from runs r join conversation_heads h on h.conversation_id = r.conversation_id and h.run_id = r.id
+      where r.worker_id = of_worker and r.status = 'running'
+    $$;
+    alter function runs_of_worker owner to ${system};
+    revoke execute on function runs_of_worker from public;
+    grant execute on function runs_of_worker to ${app};
+
     -- Runs as the caller, under row level security, with the tenant set for its one statement.
     create function read_events(reading_tenant uuid, of_conversation uuid, after_seq bigint, up_to bigint, of_run uuid, max_rows int)
     returns table (seq bigint, run_id uuid, audience text, correlation_id text, at timestamptz, event json)
