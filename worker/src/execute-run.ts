@@ -45,6 +45,7 @@ export interface ExecuteDeps {
 /** A run whose workers died so often does not take another one with it. */
 const MAX_ATTEMPTS = 3;
 const RELEASE_RETRY_MS = 500;
+const MAX_RELEASE_RETRY_MS = 5_000;
 
 /** Executes a claimed run until it ends, waits or is given back. Never rejects. `abort` stops it without a word. */
 export async function executeRun(deps: ExecuteDeps, claim: Claim, abort: AbortController): Promise<void> {
@@ -243,20 +244,21 @@ async function end(
   );
 }
 
-/** Tries for as long as this worker's heartbeat would keep others from taking the run over. */
+/**
+ * Tries until it is done. To give up would strand the run: once heartbeats go on, after whatever held them up, the
+ * sweeper takes it for one that its worker still has.
+ */
 async function giveBack(deps: ExecuteDeps, claim: Claim, runLog: RunLog, isOrderly: boolean): Promise<void> {
   if (runLog.lost instanceof LeaseLost) return;
-  while (deps.lease.isHeld()) {
+  const { tenantId, conversationId, runId, epoch } = claim;
+  const { uuid: workerUuid } = deps.lease;
+  for (let tries = 1; !deps.lease.hasEnded(); tries++) {
     try {
-      return await releaseLease(deps.services, {
-        tenantId: claim.tenantId,
-        runId: claim.runId,
-        workerUuid: deps.lease.uuid,
-        isOrderly,
-      });
+      const release = { tenantId, conversationId, runId, epoch, workerUuid, isOrderly };
+      return await releaseLease(deps.services, release);
     } catch (error) {
-      deps.services.log.warn({ err: error, runId: claim.runId }, "run not given back yet");
-      await sleep(RELEASE_RETRY_MS);
+      if (tries === 1) deps.services.log.warn({ err: error, runId }, "run not given back yet");
+      await sleep(Math.min(tries * RELEASE_RETRY_MS, MAX_RELEASE_RETRY_MS));
     }
   }
 }

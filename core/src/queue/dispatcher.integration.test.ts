@@ -333,8 +333,10 @@ describe("workers", () => {
     await spine.owner.query("update workers set expires_at = now() - interval '1 second', active = 0");
     await waitFor(async () => (await rows())[0]?.lives, { describe: "the next heartbeat" });
     expect(await rows()).toMatchObject([{ active: 3 }]);
+    expect(lease.hasEnded()).toBe(false);
     await lease.stop();
     expect(lease.isHeld()).toBe(false);
+    expect(lease.hasEnded()).toBe(true);
     expect(await rows()).toEqual([]);
   });
 });

@@ -164,25 +164,38 @@ describe("a take-over", () => {
   });
 
   test("of a lease that was given back needs no waiting; only its holder can give it back", async () => {
-    const { first, second, runId } = await running();
-    await giveBack(runId, second);
+    const { first, second, runId, working } = await running();
+    await giveBack(working.claim, second);
     expect(await claimRun(spine.services, await doorbellOf(spine, runId), second)).toBeNull();
-    await giveBack(runId, first);
+    await giveBack(working.claim, first);
     expect(await claimFor(spine, second, runId)).toMatchObject({ kind: "takeover", attempt: 2 });
   });
 
+  test("of a lease that was given back is not undone when its holder, which has it again, gives it back once more", async () => {
+    const { first, second, runId, working } = await running();
+    await giveBack(working.claim, first);
+    const again = await claimFor(spine, first, runId);
+    await giveBack(working.claim, first);
+    expect(await claimRun(spine.services, await doorbellOf(spine, runId), second)).toBeNull();
+    await giveBack(again, first);
+    expect(await claimFor(spine, second, runId)).toMatchObject({ kind: "takeover", attempt: 3 });
+  });
+
   test("from a worker that stops in good order is no further attempt, however many of them stop", async () => {
-    const { first, runId } = await running();
+    const { first, runId, working } = await running();
+    let { claim } = working;
     let holder = first;
     for (let roll = 0; roll < 5; roll++) {
-      await giveBack(runId, holder, true);
+      await giveBack(claim, holder, true);
       holder = await addWorker(spine);
-      expect(await claimFor(spine, holder, runId)).toMatchObject({ kind: "takeover", attempt: 1 });
+      claim = await claimFor(spine, holder, runId);
+      expect(claim).toMatchObject({ kind: "takeover", attempt: 1 });
     }
   });
 
-  function giveBack(runId: string, workerUuid: string, isOrderly = false): Promise<void> {
-    return releaseLease(spine.services, { tenantId: tenant.id, runId, workerUuid, isOrderly });
+  function giveBack({ conversationId, runId, epoch }: Claim, workerUuid: string, isOrderly = false): Promise<void> {
+    const tenantId = tenant.id;
+    return releaseLease(spine.services, { tenantId, conversationId, runId, epoch, workerUuid, isOrderly });
   }
 });
 

@@ -4,22 +4,33 @@ import { statement } from "../db/statement.ts";
 import { inTenant } from "../db/transaction.ts";
 import { uuidOf } from "../ids.ts";
 
+// The head first, as every writer does. Its epoch tells this claim from a later one of the same worker.
 const release = statement(
   "lease_release",
-  `update runs set worker_id = null, attempt = attempt - case when $3 then 1 else 0 end
-   where id = $1 and worker_id = $2 and status = 'running'`,
+  `with held as materialized (
+     select h.conversation_id from conversation_heads h
+     where h.conversation_id = $4 and h.run_id = $1 and h.epoch = $5 for no key update
+   )
+   update runs r set worker_id = null, attempt = r.attempt - case when $3 then 1 else 0 end
+   from held where r.conversation_id = held.conversation_id and r.id = $1 and r.worker_id = $2 and r.status = 'running'`,
 );
 
 export interface ReleaseLease {
   tenantId: TenantId;
+  conversationId: string;
   runId: string;
+  epoch: number;
   workerUuid: string;
   /** The worker stops and the run is well: this was no failed attempt, however often workers are replaced. */
   isOrderly: boolean;
 }
 
-/** Gives a run back without ending it: the sweeper finds it at once and another worker goes on. */
+/**
+ * Gives a run back without ending it: the sweeper finds it at once and another worker goes on. Does nothing once the
+ * claim of this epoch is over, so it may be tried again at any time.
+ */
 export async function releaseLease(services: Pick<Services, "db">, input: ReleaseLease): Promise<void> {
-  const { tenantId, runId, workerUuid, isOrderly } = input;
-  await inTenant(services.db, tenantId, (tx) => tx.query(release, [uuidOf(runId), workerUuid, isOrderly]));
+  const { tenantId, conversationId, runId, epoch, workerUuid, isOrderly } = input;
+  const values = [uuidOf(runId), workerUuid, isOrderly, uuidOf(conversationId), epoch];
+  await inTenant(services.db, tenantId, (tx) => tx.query(release, values));
 }

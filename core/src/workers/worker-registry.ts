@@ -18,6 +18,8 @@ export interface WorkerLease {
   readonly uuid: string;
   /** Whether the last heartbeat that the database confirmed is recent enough, by the monotonic clock. */
   isHeld(): boolean;
+  /** Whether this worker has left for good. Until then heartbeats may go on, however long they stood still. */
+  hasEnded(): boolean;
   stop(): Promise<void>;
 }
 
@@ -31,6 +33,7 @@ export async function registerWorker(
 ): Promise<WorkerLease> {
   const uuid = v7();
   let heldUntil = 0;
+  let hasEnded = false;
   async function heartbeat(): Promise<void> {
     const sentAt = performance.now();
     await services.db.queryApart(beat, [uuid, options.slots, options.active(), LEASE_MS]);
@@ -49,8 +52,10 @@ export async function registerWorker(
   return {
     uuid,
     isHeld: () => performance.now() < heldUntil,
+    hasEnded: () => hasEnded,
     async stop() {
       clearInterval(timer);
+      hasEnded = true;
       heldUntil = 0;
       await services.db
         .query(leave, [uuid])
