@@ -32,7 +32,14 @@ export interface ClusterWorker {
 /** The origin that the tenant's site allows. */
 export const SITE_ORIGIN = "https://shop.example";
 
-export async function startCluster(options: { servers: number; workers: number }): Promise<Cluster> {
+export interface ClusterOptions {
+  servers: number;
+  workers: number;
+  /** For workers, over production's: a tool on this machine is not to be reached in production. */
+  workerEnv?: Record<string, string>;
+}
+
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const ends: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const end of ends.toReversed()) await end();
@@ -75,6 +82,7 @@ export async function startCluster(options: { servers: number; workers: number }
       ends.push(() => redisProxy.stop());
       const before = await liveWorkers(db);
       const child = run(`worker ${workers.length}`, {
+        ...options.workerEnv,
         ROLE: "worker",
         REDIS_URL: `redis://127.0.0.1:${redisProxy.port}`,
       });
