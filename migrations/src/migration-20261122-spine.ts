@@ -287,7 +287,7 @@ function eventPartitions({ app }: Roles): string {
 
     -- Makes the monthly partitions from this month to so many months ahead; safe to call at any time.
     create function ensure_event_partitions(months_ahead int) returns void language plpgsql security definer
-      set search_path = pg_catalog, public as $$
+      set search_path = pg_catalog, public, pg_temp as $$
     declare
       month date := date_trunc('month', now() at time zone 'utc');
       name text;
@@ -310,7 +310,7 @@ function eventPartitions({ app }: Roles): string {
     revoke execute on function ensure_event_partitions(int) from public;
     -- What a serving process may call: the owner's right to make tables, for this one purpose.
     create function ensure_event_partitions_ahead() returns void language sql security definer
-      set search_path = pg_catalog, public as $$ select public.ensure_event_partitions(12) $$;
+      set search_path = pg_catalog, public, pg_temp as $$ select public.ensure_event_partitions(12) $$;
     revoke execute on function ensure_event_partitions_ahead() from public;
     grant execute on function ensure_event_partitions_ahead() to ${app};
     select ensure_event_partitions(12);

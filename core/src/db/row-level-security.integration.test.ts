@@ -179,10 +179,20 @@ describe("the catalogue", () => {
     );
     expect(rows.length).toBeGreaterThan(8);
     for (const { name, config, open } of rows) {
-      expect({ name, config, open }).toEqual({ name, config: ["search_path=pg_catalog, public"], open: false });
+      expect({ name, config, open }).toEqual({ name, config: ["search_path=pg_catalog, public, pg_temp"], open: false });
     }
     const owned = rows.filter(({ owner }) => owner !== systemRole).map(({ name }) => name);
     expect(owned.toSorted()).toEqual(["ensure_event_partitions", "ensure_event_partitions_ahead"]);
+  });
+
+  test("lets no temporary table stand in for a real one in such a function", async () => {
+    const client = await spine.services.db.pool.connect();
+    try {
+      await client.query("create temporary table tenants (id uuid); grant select on tenants to public");
+      expect((await client.query("select database_is_empty() as empty")).rows).toEqual([{ empty: false }]);
+    } finally {
+      client.release(true);
+    }
   });
 });
 

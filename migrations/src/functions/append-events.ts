@@ -34,7 +34,7 @@ const appendToConversation = `
     to_conversation uuid, in_tenant uuid, fence_run uuid, fence_epoch int, fence_position bigint,
     event_runs uuid[], event_audiences text[], event_correlations text[], event_bodies text[]
   ) returns table (outcome text, base bigint, at timestamptz)
-  language plpgsql security definer set search_path = pg_catalog, public as $$
+  language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
   #variable_conflict use_column
   declare
     n int := cardinality(event_bodies);
@@ -64,7 +64,7 @@ const appendEvents = `
       slot_conversations uuid[], slot_tenants uuid[], slot_runs uuid[], slot_epochs int[], slot_positions bigint[], slot_counts int[],
       event_slots int[], event_runs uuid[], event_audiences text[], event_correlations text[], event_bodies text[]
     ) returns table (slot int, outcome text, base bigint, at timestamptz)
-    language plpgsql security definer set search_path = pg_catalog, public as $$
+    language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
     #variable_conflict use_column
     begin
       return query

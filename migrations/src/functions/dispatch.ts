@@ -8,7 +8,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
   const functions = `
     -- Slots of live workers that no run and no rung doorbell has taken; the broker's queue is kept this short.
     create function free_slots(of_class text) returns int language sql stable security definer
-      set search_path = pg_catalog, public as $$
+      set search_path = pg_catalog, public, pg_temp as $$
       select (2 * coalesce((select sum(greatest(w.slots - w.active, 0)) from workers w where w.expires_at > now()), 0))::int
         - (select count(*) from (select 1 from jobs j where j.state = 'dispatched' and j.queue_class = of_class limit 4096) waiting)::int
     $$;
@@ -16,7 +16,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
     -- Puts a run's doorbell on record. Answers the state it got: \`dispatched\` tells the caller to ring at once,
     -- \`pending\` that there is a backlog which the dispatcher serves fairly, \`blocked\` that another run goes first.
     create function enqueue_run(of_run uuid, of_hand_over int, of_tenant uuid, of_class text, of_correlation text, is_blocked boolean)
-    returns text language plpgsql security definer set search_path = pg_catalog, public as $$
+    returns text language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
     declare
       chosen text;
     begin
@@ -36,7 +36,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
     -- its place in the log, not by its id: ids come from the clocks of many servers.
     create function unblock_next(of_conversation uuid)
     returns table (run_id uuid, hand_over int, queue_class text, correlation_id text, state text)
-    language plpgsql security definer set search_path = pg_catalog, public as $$
+    language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
     #variable_conflict use_column
     declare
       next_run runs%rowtype;
@@ -60,7 +60,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
     -- Picks the next doorbells fairly: the tenant with the fewest runs running plus picked so far goes first.
     create function dispatch_jobs(of_class text, max_jobs int)
     returns table (run_id uuid, hand_over int, correlation_id text)
-    language plpgsql security definer set search_path = pg_catalog, public as $$
+    language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
     #variable_conflict use_column
     declare
       budget int;
@@ -98,7 +98,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
     -- of a run that has moved on is only settled.
     create function sweep_runs(lost_after interval, max_runs int)
     returns table (run_id uuid, hand_over int, reason text)
-    language plpgsql security definer set search_path = pg_catalog, public as $$
+    language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
     #variable_conflict use_column
     begin
       -- Two at once would each raise the same hand-overs, and ring twice.
@@ -142,7 +142,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
 
     -- The heads of many conversations at once, for the hubs' repair.
     create function heads_of(conversations uuid[]) returns table (conversation_id uuid, last_seq bigint)
-    language sql stable security definer set search_path = pg_catalog, public as $$
+    language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
       select h.conversation_id, h.last_seq from conversation_heads h where h.conversation_id = any (conversations)
     $$;
   `;

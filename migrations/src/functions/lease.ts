@@ -13,7 +13,7 @@ export function leaseFunctions({ app, system }: Roles): string {
       claim text, tenant_id uuid, conversation_id uuid, visitor_id uuid, agent_id uuid, agent_version int, epoch int, last_seq bigint,
       attempt int, correlation_id text, resume jsonb, interrupts jsonb, started_at timestamptz, created_at timestamptz, usage jsonb
     )
-    language plpgsql security definer set search_path = pg_catalog, public as $$
+    language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
     #variable_conflict use_column
     declare
       head conversation_heads%rowtype;
@@ -54,7 +54,7 @@ export function leaseFunctions({ app, system }: Roles): string {
     -- What a worker holds, of whichever tenant: it compares this with what it executes.
     create function runs_of_worker(of_worker uuid)
     returns table (run_id uuid, tenant_id uuid, conversation_id uuid, epoch int)
-    language sql stable security definer set search_path = pg_catalog, public as $$
+    language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
       select r.id, r.tenant_id, r.conversation_id, h.epoch
       from runs r join conversation_heads h on h.conversation_id = r.conversation_id and h.run_id = r.id
       where r.worker_id = of_worker and r.status = 'running'
