@@ -19,7 +19,9 @@ import {
 } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
 import type { Ctx } from "../context.ts";
+import { inTenant } from "../db/transaction.ts";
 import { newId } from "../ids.ts";
+import { endRun } from "./end-run.ts";
 import { getRun } from "./get-run.ts";
 import { resumeRun, type Decision } from "./resume-run.ts";
 
@@ -172,6 +174,25 @@ test("a visitor decides what is addressed to them, and sees nothing that is not"
   const operators = await waiting("operator");
   const [shown] = (await getRun(visitor, operators.runId)).interrupts;
   expect(shown).toEqual({ id: operators.interrupt.id, reason: "operator", message: "Someone must look at this." });
+});
+
+test("whatever a model, a tool or a person said can be kept with the run", async () => {
+  const [said, kept] = ["a\u0000b\ud800", "a\ufffdb\ufffd"];
+  const { runId, interrupt, resume } = await waiting("client_tool", { metadata: { detail: said } });
+  const stored = [{ ...interrupt, metadata: { detail: kept } }];
+  expect((await getRun(tenant.ctx, runId)).interrupts).toEqual(stored);
+  await resume("result", visitor, { answer: said });
+  const claim = await claimFor(spine, worker, runId);
+  expect(claim).toMatchObject({ resolution: { interrupt: stored[0], payload: { answer: kept } } });
+  const { conversationId, correlationId, epoch } = claim;
+  const event = { type: "RUN_ERROR" as const, code: "internal", message: "Sorry." };
+  const events = [{ event, audience: "all" as const, runId, correlationId }];
+  const error = { code: "internal", message: "Sorry.", detail: said };
+  const end = { status: "failed" as const, finishReason: null, error, usage: [], texts: new Map<string, string>() };
+  await inTenant(spine.services.db, tenant.id, (tx) =>
+    endRun(tenant.ctx, tx, { conversationId, runId, fence: { runId, epoch, position: 0 }, events, ...end }),
+  );
+  expect(await getRun(tenant.ctx, runId)).toMatchObject({ status: "failed", error: { ...error, detail: kept } });
 });
 
 test("a decision about a tool call is kept with the call, for one more attempt", async () => {
