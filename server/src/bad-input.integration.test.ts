@@ -325,10 +325,11 @@ describe("an origin", () => {
     ["of another scheme", { origin: "http://shop.example" }],
     ["the bare domain of a wildcard", { origin: "https://wild.example" }],
     ["with a path", { origin: `${ORIGIN}/` }],
-  ] as [string, Record<string, string>][])("%s is refused", async (_, headers) => {
+  ] as [string, Record<string, string>][])("%s is refused, and its page may read why", async (_, headers) => {
     const answer = await open(headers);
     expectProblem(answer, "origin_not_allowed");
-    expect(answer.headers.get("access-control-allow-origin")).toBeNull();
+    expect(answer.headers.get("access-control-allow-origin")).toBe(headers["origin"] ?? null);
+    expect(answer.headers.get("access-control-allow-credentials")).toBeNull();
   });
 
   test("of another tenant's site is refused", async () => {
@@ -345,7 +346,6 @@ describe("an origin", () => {
     const preflight = (path: string, origin: string, method: string) =>
       call<string>(fixture, "OPTIONS", path, { headers: { origin, "access-control-request-method": method } });
     for (const [path, method] of [
-      ["/v1/visitor-sessions", "POST"],
       [`/v1/conversations/${conversation.id}/messages`, "POST"],
       [`/v1/runs/${submission.run.id}/cancel`, "POST"],
     ] as const) {
@@ -359,6 +359,9 @@ describe("an origin", () => {
       expect(refused.status).toBe(403);
       expect(refused.headers.get("access-control-allow-origin")).toBeNull();
     }
+    const session = await preflight("/v1/visitor-sessions", "https://evil.example", "POST");
+    expect(session.status).toBe(204);
+    expect(session.headers.get("access-control-allow-origin")).toBe("https://evil.example");
     const staff = await preflight("/v1/agents", ORIGIN, "POST");
     expect(staff.status).toBe(405);
     expect(staff.headers.get("access-control-allow-origin")).toBeNull();

@@ -92,7 +92,8 @@ export function createApi(app: OpenAPIHono<AppEnv>, services: Services, table: R
   }
 
   function declare(spec: Described & Partial<Declared<string, unknown>>, content: Content): void {
-    table.add({ method: spec.method, path: spec.path, visitor: spec.access?.visitor ?? true });
+    const { method, path, access } = spec;
+    table.add({ method, path, visitor: access?.visitor ?? true, checksOrigin: access === undefined });
     app.openAPIRegistry.registerPath(describeRoute(spec, content));
   }
 

@@ -10,14 +10,16 @@ const PREFLIGHT_SECONDS = "600";
 
 /**
  * CORS of the routes that visitors call: origins that some site embeds from may read the answers, never with
- * credentials (cookies). Routes for secret keys have none: a secret key has no business in a page.
+ * credentials (cookies). Routes for secret keys have none: a secret key has no business in a page. A route that checks
+ * the origin itself may be read from anywhere: else a page that no site allows would learn nothing but "Failed to fetch".
  */
 export function cors(table: RouteTable, isKnownOrigin: IsKnownOrigin): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const routes = table.match(c.req.path).filter(({ visitor }) => visitor);
     if (routes.length === 0) return next();
     const origin = c.req.header("origin");
-    const isAllowed = origin !== undefined && (await isKnownOrigin(origin));
+    const isAllowed =
+      origin !== undefined && (routes.every(({ checksOrigin }) => checksOrigin) || (await isKnownOrigin(origin)));
     if (c.req.method === "OPTIONS" && origin !== undefined && c.req.header("access-control-request-method")) {
       if (!isAllowed) {
         throw new ProblemError(

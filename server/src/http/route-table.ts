@@ -4,6 +4,8 @@ export interface TableRoute {
   path: string;
   /** Visitors call it, so browsers do, from the customers' origins. */
   visitor: boolean;
+  /** It checks the page's origin itself and says what is wrong with it, so pages of any origin may read its answers. */
+  checksOrigin: boolean;
 }
 
 export interface RouteTable {
