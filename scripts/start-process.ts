@@ -13,6 +13,7 @@ import { announce } from "./announce.ts";
 import { buildWidget } from "./build-widget.ts";
 import { checkDatabase } from "./check-database.ts";
 import { checkPort } from "./check-port.ts";
+import { checkRedis } from "./check-redis.ts";
 import { keptSecretKey, prepareDataFolder, takeDataFolder, writeDevFile } from "./data-folder.ts";
 import { keepMarkingAlive } from "./liveness.ts";
 import { isForMachines, startLogger } from "./logger.ts";
@@ -64,6 +65,7 @@ async function start(
     if (config.nodeEnv !== "production" && config.role === "all") await checkPort("DEMO_PORT", config.demoPort);
   }
   const secretKeys = config.secretKeys.length > 0 ? config.secretKeys : [keptSecretKey(config.dataDir)];
+  if (config.redisUrl !== null) await checkRedis(config.redisUrl);
   const databaseUrl = await openDatabase(config, shutdown, say);
   if (shutdown.begun) return;
   if (config.role !== "worker") {

@@ -148,6 +148,18 @@ describe("npm start that cannot go on says why, in a line", () => {
     );
   });
 
+  test("a Redis that refuses, and one that never answers", async () => {
+    const silent = createServer((socket) => socket.on("error", () => undefined).resume());
+    const port = await listen(silent, 0);
+    const startedAt = performance.now();
+    const output = await failure(start({ REDIS_URL: `redis://:hunter2@127.0.0.1:${port}` }));
+    expect(output).toContain(`REDIS_URL (127.0.0.1:${port}) does not answer`);
+    expect(output).not.toContain("hunter2");
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    await closeServer(silent);
+    expect(await failure(start({ REDIS_URL: `redis://127.0.0.1:${port}` }))).toContain("nothing listens there");
+  });
+
   test("a bad variable, and production without what it needs", async () => {
     expect(await failure(start({ PORT: "http" }))).toContain("PORT must be a whole number");
     const output = await failure(start({ NODE_ENV: "production" }));
