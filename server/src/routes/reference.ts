@@ -25,6 +25,8 @@ const START = `Scalar.createApiReference("#reference", {
   withDefaultFonts: false,
   telemetry: false,
   hideClientButton: true,
+  showDeveloperTools: "never",
+  agent: { disabled: true },
 });
 `;
 
