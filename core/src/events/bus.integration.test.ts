@@ -120,3 +120,26 @@ test("a Redis that was never there makes a bus that is not healthy, and that clo
   expect(bus.isHealthy()).toBe(false);
   await bus.close();
 });
+
+test("a process starts while Redis is away, says so once, and hears control messages once it is there", async () => {
+  const away = await startRedis();
+  await away.kill();
+  const said: string[] = [];
+  const bus = createRedisBus(away.url, pino({ level: "info" }, { write: (line) => said.push(JSON.parse(line).msg) }));
+  const heard: ControlMessage[] = [];
+  await bus.control.subscribe((message) => heard.push(message));
+  expect(bus.isHealthy()).toBe(false);
+  expect(said).toEqual(["Redis does not answer; trying again until it does"]);
+  await away.restart();
+  const message: ControlMessage = { kind: "run.cancelled", runId: newId("run") };
+  await waitFor(
+    () => {
+      bus.control.publish(message);
+      return heard.length > 0;
+    },
+    { describe: "a control message" },
+  );
+  expect(said.slice(1)).toEqual(["Redis answers again"]);
+  await bus.close();
+  await away.stop();
+});

@@ -24,6 +24,7 @@ export interface EventBus {
   onReconnect(listener: () => void): () => void;
   readonly control: {
     publish(message: ControlMessage): void;
+    /** Resolves when it is in force, or soon: a process starts without the bus, too. */
     subscribe(onMessage: (message: ControlMessage) => void): Promise<() => void>;
   };
   isHealthy(): boolean;

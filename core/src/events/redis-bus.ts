@@ -1,8 +1,11 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { ControlMessage, EventBus, PublishedBatch } from "./bus.ts";
 
 const CONTROL = "agent-engine:control";
+/** How long a start waits for Redis. Without it the API still takes messages, and the control channel follows later. */
+const CONTROL_WAIT_MS = 1_000;
 const channelOf = (conversationId: string) => `ev:${conversationId}`;
 
 /**
@@ -26,9 +29,17 @@ export function createRedisBus(url: string, log: Logger): EventBus {
   let hasConnected = false;
   let controlReady: Promise<unknown> | null = null;
 
-  for (const client of [publisher, subscriber]) {
-    client.on("error", (error: Error) => log.debug({ err: error }, "redis connection error"));
-  }
+  let isMissed = false;
+  publisher.on("error", (error: Error) => {
+    // Each try reports one: the first is news.
+    log[isMissed ? "debug" : "warn"]({ err: error }, "Redis does not answer; trying again until it does");
+    isMissed = true;
+  });
+  publisher.on("ready", () => {
+    if (isMissed) log.info("Redis answers again");
+    isMissed = false;
+  });
+  subscriber.on("error", (error: Error) => log.debug({ err: error }, "redis connection error"));
   subscriber.on("ready", () => {
     if (hasConnected) for (const listener of reconnects) listener();
     hasConnected = true;
@@ -82,8 +93,8 @@ export function createRedisBus(url: string, log: Logger): EventBus {
       },
       async subscribe(onMessage) {
         controls.add(onMessage);
-        controlReady ??= subscriber.subscribe(CONTROL);
-        await controlReady;
+        controlReady ??= subscriber.subscribe(CONTROL).catch(drop);
+        await Promise.race([controlReady, delay(CONTROL_WAIT_MS, undefined, { ref: false })]);
         return () => controls.delete(onMessage);
       },
     },
