@@ -352,5 +352,6 @@ function rowLevelSecurity(roles: Roles): string {
     grant update on conversation_heads, runs to ${system};
     grant insert, update on jobs to ${system};
     grant insert on events to ${system};
+    grant delete on idempotency_keys to ${system};
   `;
 }

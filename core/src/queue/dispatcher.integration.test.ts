@@ -14,13 +14,14 @@ import {
 } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import { idempotent } from "../idempotency/idempotent.ts";
 import { newId, uuidOf } from "../ids.ts";
 import { cancelRun } from "../runs/cancel-run.ts";
 import { claimRun } from "../runs/claim-run.ts";
 import { getRun } from "../runs/get-run.ts";
 import { resumeRun } from "../runs/resume-run.ts";
 import { registerWorker } from "../workers/worker-registry.ts";
-import { dispatchOnce, startDispatcher, sweepOnce } from "./dispatcher.ts";
+import { dispatchOnce, pruneOnce, startDispatcher, sweepOnce } from "./dispatcher.ts";
 
 let spine: Spine;
 let tenant: TestTenant;
@@ -339,6 +340,20 @@ describe("workers", () => {
     expect(lease.hasEnded()).toBe(true);
     expect(await rows()).toEqual([]);
   });
+});
+
+test("saved responses are forgotten after a day, and not before", async () => {
+  const keys = Array.from({ length: 5 }, (_, index) => `prune-${index}`);
+  for (const key of keys) {
+    await idempotent(tenant.ctx, { key, route: "POST /test", body: {}, status: 201 }, async () => ({}));
+  }
+  expect(await pruneOnce(spine.services)).toBe(0);
+  await spine.owner.query("update idempotency_keys set created_at = now() - interval '25 hours' where key = any ($1)", [
+    keys.slice(0, 3),
+  ]);
+  expect(await pruneOnce(spine.services)).toBe(3);
+  const { rows } = await spine.owner.query("select key from idempotency_keys where key like 'prune-%' order by 1");
+  expect(rows).toEqual([{ key: "prune-3" }, { key: "prune-4" }]);
 });
 
 describe("the log's partitions", () => {

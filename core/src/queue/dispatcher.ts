@@ -16,6 +16,10 @@ const PARTITIONS_MS = 24 * 3_600_000;
 /** A doorbell that was rung and not answered for so long is taken for lost. */
 const DOORBELL_LOST_SECONDS = 10;
 const BATCH = 64;
+const PRUNE_MS = 3_600_000;
+/** How long the answer to an `Idempotency-Key` can be had again. */
+const RESPONSES_KEPT_HOURS = 24;
+const PRUNE_BATCH = 1_000;
 
 const dispatch = statement<{ run_id: string; hand_over: number; correlation_id: string }>(
   "dispatch_jobs",
@@ -53,6 +57,21 @@ export async function sweepOnce(services: Pick<Services, "db" | "log">): Promise
   return rows.length;
 }
 
+const prune = statement<{ pruned: number }>(
+  "prune_idempotency_keys",
+  "select prune_idempotency_keys($1 * interval '1 hour', $2) as pruned",
+);
+
+/** Forgets the saved responses that are older than a day; answers how many. */
+export async function pruneOnce(services: Pick<Services, "db">): Promise<number> {
+  let all = 0;
+  for (;;) {
+    const [row] = await services.db.query(prune, [RESPONSES_KEPT_HOURS, PRUNE_BATCH]);
+    all += row?.pruned ?? 0;
+    if ((row?.pruned ?? 0) < PRUNE_BATCH) return all;
+  }
+}
+
 const prepare = statement("ensure_partitions", "select ensure_event_partitions_ahead()");
 
 export function startDispatcher(services: Pick<Services, "db" | "queue" | "log">): Repeated {
@@ -64,6 +83,7 @@ export function startDispatcher(services: Pick<Services, "db" | "queue" | "log">
       }
     }),
     repeat(log, SWEEP_MS, async () => void (await sweepOnce(services))),
+    repeat(log, PRUNE_MS, async () => void (await pruneOnce(services))),
     repeat(log, PARTITIONS_MS, async () => void (await services.db.query(prepare, []))),
   ];
   return {

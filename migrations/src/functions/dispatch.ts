@@ -140,6 +140,18 @@ export function dispatchFunctions({ app, system }: Roles): string {
       select id, hand_over, reason from moved;
     end $$;
 
+    -- Forgets saved responses that nobody will ask for again, so many at a time.
+    create function prune_idempotency_keys(older_than interval, max_rows int) returns int language plpgsql security definer
+      set search_path = pg_catalog, public, pg_temp as $$
+    declare
+      pruned int;
+    begin
+      delete from idempotency_keys where ctid = any (array(
+        select k.ctid from idempotency_keys k where k.created_at < now() - older_than limit max_rows));
+      get diagnostics pruned = row_count;
+      return pruned;
+    end $$;
+
     -- The heads of many conversations at once, for the hubs' repair.
     create function heads_of(conversations uuid[]) returns table (conversation_id uuid, last_seq bigint)
     language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
@@ -149,7 +161,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
   return `
     create index jobs_blocked on jobs (created_at) where state = 'blocked';
     ${functions}
-    ${["free_slots", "enqueue_run", "unblock_next", "dispatch_jobs", "sweep_runs", "heads_of"]
+    ${["free_slots", "enqueue_run", "unblock_next", "dispatch_jobs", "sweep_runs", "prune_idempotency_keys", "heads_of"]
       .map(
         (name) => `
         alter function ${name} owner to ${system};
