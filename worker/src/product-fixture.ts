@@ -11,7 +11,8 @@ import { resumeRun, type Decision } from "@agent-engine/core/runs/resume-run.ts"
 import { forAudience, type Audience, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent, Interrupt } from "@agent-engine/protocol/events.ts";
 import type { AgentConfig, Run } from "@agent-engine/protocol/resources.ts";
-import type { ConversationState } from "@agent-engine/protocol/state.ts";
+import { reduce } from "@agent-engine/protocol/reduce.ts";
+import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
 import { verifyAgUi } from "@agent-engine/testing/ag-ui.ts";
 import { storedEvents, violations, type InvariantInput } from "@agent-engine/testing/invariants.ts";
 import { startModelServer, type ModelServer } from "@agent-engine/testing/model-server.ts";
@@ -31,7 +32,7 @@ import type { RetryPolicy } from "./engine/retry-policy.ts";
 import { startWorker, type RunningWorker } from "./main.ts";
 
 /** Long enough for a busy machine, short enough for a test. */
-export const SILENCE_MS = 750;
+export const SILENCE_MS = 1_000;
 
 export interface Product {
   services: TestServices;
@@ -81,6 +82,7 @@ export async function startProduct(options: { withoutWorker?: true } = {}): Prom
         "select id::text, conversation_id::text as conversation from runs",
       );
       for (const run of rows) await expectAgUi(db, run);
+      await expectMessages(db, [...new Set(rows.map(({ conversation }) => conversation))]);
     },
     async stop() {
       await worker?.stop();
@@ -99,6 +101,20 @@ async function expectAgUi(db: pg.Pool, run: { id: string; conversation: string }
   );
   for (const reader of ["all", "staff"] as const) {
     await verifyAgUi(own.map((envelope) => forAudience(envelope, reader).event));
+  }
+}
+
+/** The rows that lists and search read say what the log says. */
+async function expectMessages(db: pg.Pool, conversations: readonly string[]): Promise<void> {
+  for (const conversation of conversations) {
+    const id = `conv_${conversation.replaceAll("-", "")}`;
+    const { messages } = reduce(initialState, await storedEvents(db, id));
+    const { rows } = await db.query<{ id: string; text: string }>(
+      "select 'msg_' || replace(id::text, '-', '') as id, text from messages where conversation_id = $1",
+      [conversation],
+    );
+    const said = messages.filter(({ text }) => text !== "").map(({ id, text }) => [id, text]);
+    expect(Object.fromEntries(rows.map(({ id, text }) => [id, text]))).toEqual(Object.fromEntries(said));
   }
 }
 
