@@ -115,6 +115,8 @@ const INTERNAL_IPV4 = [
   ["0.0.0.0", 8],
   ["10.0.0.0", 8],
   ["100.64.0.0", 10],
+  // Azure's metadata, at a public address.
+  ["168.63.129.16", 32],
   ["169.254.0.0", 16],
   ["172.16.0.0", 12],
   ["192.0.0.0", 24],
@@ -128,7 +130,9 @@ const INTERNAL_IPV4 = [
   ["240.0.0.0", 4],
 ] as const;
 const INTERNAL_IPV6 = [
-  ["::", 128],
+  // IPv4 addresses in older notations, which may be carried to their IPv4 owner.
+  ["::", 96],
+  ["::ffff:0:0:0", 96],
   ["64:ff9b::", 96],
   ["64:ff9b:1::", 48],
   ["100::", 64],
