@@ -8,7 +8,7 @@ const REASONS: Record<string, string> = {
 };
 
 /**
- * Only at the start: Redis may go and come back later, but one that never was there is a mistake in the configuration.
+ * Only at the start, and outside production: there Redis may go and come back, here it is a mistake in the configuration.
  * @throws StartFailure when Redis does not answer within a few seconds. Its password is never shown.
  */
 export async function checkRedis(redisUrl: string): Promise<void> {

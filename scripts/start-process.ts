@@ -65,7 +65,8 @@ async function start(
     if (config.nodeEnv !== "production" && config.role === "all") await checkPort("DEMO_PORT", config.demoPort);
   }
   const secretKeys = config.secretKeys.length > 0 ? config.secretKeys : [keptSecretKey(config.dataDir)];
-  if (config.redisUrl !== null) await checkRedis(config.redisUrl);
+  // In production an outage of Redis must not keep a process from starting: it goes on when Redis is back.
+  if (config.redisUrl !== null && config.nodeEnv !== "production") await checkRedis(config.redisUrl);
   const databaseUrl = await openDatabase(config, shutdown, say);
   if (shutdown.begun) return;
   if (config.role !== "worker") {
