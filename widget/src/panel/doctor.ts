@@ -31,7 +31,9 @@ export async function examine(host: WidgetHost, session: Session): Promise<Docto
     "realtime",
     connection.status === "live",
     "Events arrive over a WebSocket.",
-    `Events do not arrive over a WebSocket (${connection.status}). Proxies must let it through, and a Content-Security-Policy must name ${socketOrigin} in connect-src.`,
+    error
+      ? "Not tried: it needs a session. Mend that first."
+      : `Events do not arrive over a WebSocket (${connection.status}). Proxies must let it through, and a Content-Security-Policy must name ${socketOrigin} in connect-src.`,
   );
   check(
     "storage",

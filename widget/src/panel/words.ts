@@ -74,6 +74,8 @@ export function whyNotSent(code: ErrorCode, message: string): string {
       return "Wait for the answer to finish.";
     case "too_large":
       return "The message is too long.";
+    case "origin_not_allowed":
+      return words.notSetUp;
     default:
       return message;
   }
