@@ -33,6 +33,9 @@ export interface RecordedRequest {
   end: Ending | null;
   /** Resolves when `end` is set. */
   ended: Promise<void>;
+  /** Lets this request pass its `hold` steps, also those it has not come to yet. */
+  release(): void;
+  released: Promise<void>;
 }
 
 /** Parses a request body; throws an Error with a message for the client. */

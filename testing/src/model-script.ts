@@ -22,6 +22,8 @@ export type ModelStep =
   /** Overrides the finish reason, which is `tool_calls` after a tool call and else `stop`. */
   | { kind: "finish"; reason: string }
   | { kind: "wait"; ms: number }
+  /** Goes on once the request is released (`RecordedRequest.release`): an answer that stands still for as long as a test looks at it. */
+  | { kind: "hold" }
   | FaultStep;
 
 export type FaultStep =

@@ -48,6 +48,16 @@ async function chunksOf(response: Response): Promise<{ chunks: Chunk[]; done: bo
 const contentOf = (chunks: Chunk[]): string => chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("");
 
 describe("a raw client", () => {
+  it("holds an answer where the script says so until the request is released", async () => {
+    const server = await start();
+    server.enqueue({ steps: [{ kind: "text", text: "one " }, { kind: "hold" }, { kind: "text", text: "two" }] });
+    const response = await post(server, "hi", { stream: true });
+    const record = server.requests[0];
+    expect(record?.tokensSent).toBe(1);
+    record?.release();
+    expect(contentOf((await chunksOf(response)).chunks)).toBe("one two");
+  });
+
   it("streams the default answer as chunks, a finish reason and [DONE]", async () => {
     const server = await start({ tokens: 3 });
     const response = await post(server, "hi", { stream: true });

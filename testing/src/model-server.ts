@@ -83,6 +83,7 @@ export async function startModelServer(options: ModelServerOptions = {}): Promis
     let script: ModelScript;
     let record: RecordedRequest;
     let ended = (): void => {};
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
     try {
       body = parseChatRequest(text);
       record = {
@@ -95,6 +96,8 @@ export async function startModelServer(options: ModelServerOptions = {}): Promis
         ended: new Promise((resolve) => {
           ended = resolve;
         }),
+        released,
+        release,
       };
       script = chooseScript(body, record);
     } catch (error) {

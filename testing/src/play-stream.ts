@@ -110,6 +110,10 @@ export async function playStream(
         await wire.pause(step.ms);
         dueMs = null;
         break;
+      case "hold":
+        await wire.until(record.released);
+        dueMs = null;
+        break;
       case "raw":
         wire.add(step.text);
         await wire.flush();

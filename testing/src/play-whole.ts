@@ -37,6 +37,9 @@ export async function playWhole(
       case "wait":
         await wire.pause(step.ms);
         break;
+      case "hold":
+        await wire.until(record.released);
+        break;
       case "finish":
         finishReason = step.reason;
         break;

@@ -54,6 +54,14 @@ export class StreamWire {
     if (timer) clearTimeout(timer);
   }
 
+  /** Writes what has gathered, then waits for the promise. */
+  async until(promise: Promise<void>): Promise<void> {
+    await this.flush();
+    if (this.gone) return;
+    void promise.then(() => this.#wake?.());
+    await this.#wait();
+  }
+
   async end(): Promise<void> {
     if (this.gone) return;
     const last = this.#buffer;

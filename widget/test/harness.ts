@@ -3,31 +3,16 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { launchBrowser } from "@agent-engine/testing/browser.ts";
 import { startFakeEngine, type FakeEngine, type FakeEngineOptions } from "@agent-engine/testing/fake-engine.ts";
 import { closeServer, listen } from "@agent-engine/testing/listening.ts";
-import { requireProgram } from "@agent-engine/testing/programs.ts";
 import { buildWidget } from "../build.ts";
 
 export interface World {
   browser: Browser;
   widgetDir: string;
   close(): Promise<void>;
-}
-
-export function launchBrowser(): Promise<Browser> {
-  return chromium.launch({
-    executablePath: requireProgram("chromium"),
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
 }
 
 /** Builds the widget and starts a browser: once for a file of tests. */

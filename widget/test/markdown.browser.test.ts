@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { build, type Rolldown } from "vite";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { launchBrowser } from "./harness.ts";
+import { launchBrowser } from "@agent-engine/testing/browser.ts";
 
 /** Text that would run, leak or break out if any part of the way were naive. */
 const HOSTILE = [
