@@ -53,7 +53,10 @@ export async function serve(config: ServeConfig, { log }: { log: Logger }): Prom
       const site = await startDemoSite({ port: config.demoPort, apiUrl, publishableKey: demo.publishableKey, log });
       parts.push(site);
       demoUrl = site.url;
-      await allowDemoOrigins(services, demo.publishableKey, new URL(site.url));
+      // The page may be opened by either name of this machine, and its port may be another one today.
+      const { port } = new URL(site.url);
+      const origins = [`http://localhost:${port}`, `http://127.0.0.1:${port}`, ...config.demoOrigins];
+      await allowDemoOrigins(services, demo.publishableKey, origins);
     }
     return { apiUrl, demoUrl, demo, stop };
   } catch (error) {
@@ -62,13 +65,14 @@ export async function serve(config: ServeConfig, { log }: { log: Logger }): Prom
   }
 }
 
-/** The page may be opened by either name of this machine, and its port may be another one today. */
-async function allowDemoOrigins(services: Ctx["services"], publishableKey: string, url: URL): Promise<void> {
+async function allowDemoOrigins(
+  services: Ctx["services"],
+  publishableKey: string,
+  origins: readonly string[],
+): Promise<void> {
   const { allowOrigin } = await import("@agent-engine/core/sites/allow-origin.ts");
   const site = await resolvePublishableKey(services, publishableKey);
   if (!site) return;
   const ctx: Ctx = { services, tenantId: site.tenantId, actor: { kind: "worker" }, correlationId: "start" };
-  for (const host of ["localhost", "127.0.0.1"]) {
-    await allowOrigin(ctx, { siteId: site.siteId, origin: `http://${host}:${url.port}` });
-  }
+  for (const origin of origins) await allowOrigin(ctx, { siteId: site.siteId, origin });
 }

@@ -87,8 +87,16 @@ describe("npm start", () => {
     expect(refused).toContain(`already runs from ${dataDir}`);
     await second.stop();
 
-    const third = start({}, "--reset");
-    expect((await ready(third)).secretKey).not.toBe(before.secretKey);
+    const third = start({ DEMO_ORIGINS: "http://localhost:8080/" }, "--reset");
+    const anew = await ready(third);
+    expect(anew.secretKey).not.toBe(before.secretKey);
+    const openSessionFrom = async (origin: string) => {
+      const body = JSON.stringify({ publishableKey: anew.publishableKey });
+      const headers = { "content-type": "application/json", origin };
+      return (await fetch(`${anew.apiUrl}/v1/visitor-sessions`, { method: "POST", headers, body })).status;
+    };
+    expect(await openSessionFrom("http://localhost:8080")).toBe(201);
+    expect(await openSessionFrom("http://localhost:8081")).toBe(403);
   });
 
   test("a killed start leaves a database that the next one takes over; a killed bootstrap takes everything with it", async () => {

@@ -29,6 +29,7 @@ describe("an empty environment", () => {
       port: 3000,
       consolePort: 3001,
       demoPort: 3002,
+      demoOrigins: [],
       databaseUrl: null,
       databaseReplicaUrls: [],
       redisUrl: null,

@@ -13,6 +13,8 @@ export interface Config {
   /** 0 means any free port. */
   port: number;
   demoPort: number;
+  /** Besides the demo page's own. */
+  demoOrigins: string[];
   consolePort: number;
   /** Without a trailing slash. */
   publicUrl: string | null;
@@ -109,6 +111,7 @@ export function parseConfig(env: Environment): Config {
     role: values.ROLE,
     port: values.PORT,
     demoPort: values.DEMO_PORT,
+    demoOrigins: values.DEMO_ORIGINS,
     consolePort: values.CONSOLE_PORT,
     publicUrl: values.PUBLIC_URL,
     consoleUrl: values.CONSOLE_URL,

@@ -75,6 +75,11 @@ export const VARIABLES = {
     "3002",
     "The demo page, on an origin of its own as a customer's site would be. 0 picks a free port.",
   ),
+  DEMO_ORIGINS: variable(
+    list(httpUrl),
+    null,
+    "Further origins whose pages may embed the demo's widget, comma-separated: to try it on a page of your own.",
+  ),
   DATABASE_URL: variable(
     optional(postgresUrl),
     null,
