@@ -9,11 +9,7 @@ export type SiteId = Id<"site">;
 export type AgentId = Id<"agent">;
 export type VisitorId = Id<"visitor">;
 export type ConversationId = Id<"conv">;
-export type MessageId = Id<"msg">;
 export type RunId = Id<"run">;
-export type DocumentId = Id<"doc">;
-export type InterruptId = Id<"int">;
-export type ToolCallId = Id<"call">;
 export type ApiKeyId = Id<"key">;
 
 const ID = /^[a-z]+_[0-9a-f]{32}$/;

@@ -13,7 +13,7 @@ import type { Doorbell, RunQueue } from "@agent-engine/core/queue/run-queue.ts";
 import { claimRun, type Claim } from "@agent-engine/core/runs/claim-run.ts";
 import { endRun, parkRun } from "@agent-engine/core/runs/end-run.ts";
 import { openVisitorSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
-import { custom, type ConversationEvent, type Interrupt } from "@agent-engine/protocol/events.ts";
+import type { ConversationEvent, Interrupt } from "@agent-engine/protocol/events.ts";
 import type { SiteId, VisitorId } from "@agent-engine/protocol/ids.ts";
 import type { AgentConfig, QueueClass, Submission } from "@agent-engine/protocol/resources.ts";
 import pg from "pg";
@@ -197,8 +197,4 @@ export function beginAnswer(messageId: string, text = "At nine"): ConversationEv
     { type: "TEXT_MESSAGE_START", messageId, role: "assistant" },
     { type: "TEXT_MESSAGE_CONTENT", messageId, delta: text },
   ];
-}
-
-export function retrying(reason = "overloaded"): ConversationEvent {
-  return custom("run.retrying", { attempt: 2, delayMs: 0, reason });
 }
