@@ -1,4 +1,4 @@
-import { Queue, Worker, createPostgresBackend, withBackend, type Job } from "bullmq";
+import { Queue, Worker, createPostgresBackend, isNotConnectionError, withBackend, type Job } from "bullmq";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { QueueClass } from "@agent-engine/protocol/resources.ts";
@@ -69,7 +69,10 @@ export function openRunQueue(backend: QueueBackend, log: Logger): RunQueue {
     async listen(queueClass, concurrency, answer) {
       const worker = makers.worker(nameOf(queueClass), concurrency, (job) => answer(job.data as Doorbell));
       workers.add(worker);
-      worker.on("error", (error) => log.warn({ err: error, queueClass }, "queue worker error"));
+      worker.on("error", (error) => {
+        // The bus says once that Redis is away; BullMQ would say it several times a second.
+        log[isNotConnectionError(error) ? "warn" : "debug"]({ err: error, queueClass }, "queue worker error");
+      });
       worker.on("failed", (job, error) => log.error({ err: error, runId: job?.data.runId }, "doorbell failed"));
       return {
         async stop() {

@@ -9,6 +9,7 @@ const CHECK_TIMEOUT_MS = 2_000;
 /** `/healthz`: the process runs. `/readyz`: it can serve; 503 names what is missing. */
 export function healthRoutes(app: OpenAPIHono<AppEnv>, checks: Record<string, ReadinessCheck>): void {
   app.get("/healthz", (c) => {
+    c.set("route", "/healthz");
     c.header("cache-control", "no-store");
     return c.json({ status: "ok" });
   });
@@ -17,6 +18,7 @@ export function healthRoutes(app: OpenAPIHono<AppEnv>, checks: Record<string, Re
     const results = await Promise.all(
       Object.entries(checks).map(async ([name, check]) => [name, await outcome(check)] as const),
     );
+    c.set("route", "/readyz");
     const isReady = results.every(([, result]) => result === "ok");
     c.header("cache-control", "no-store");
     return c.json({ status: isReady ? "ok" : "unavailable", checks: Object.fromEntries(results) }, isReady ? 200 : 503);
