@@ -96,8 +96,9 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     },
     async stop({ drainMs = DRAIN_MS } = {}) {
       slots.close();
-      await Promise.all(listeners.map((listener) => listener.stop()));
-      await within(drainMs, slots.empty());
+      // A broker that is gone answers no goodbye, and the runs must be given back all the same.
+      const listening = Promise.allSettled(listeners.map((listener) => listener.stop()));
+      await within(drainMs, Promise.all([listening, slots.empty()]));
       for (const abort of running.values()) abort.abort(new RunAbandoned("its worker stops"));
       await within(drainMs, slots.empty());
       await appender.idle();
@@ -109,7 +110,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   };
 }
 
-async function within(ms: number, promise: Promise<void>): Promise<void> {
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
   await Promise.race([promise, timeout]);
