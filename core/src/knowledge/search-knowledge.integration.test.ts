@@ -46,6 +46,8 @@ describe("a question", () => {
     ["Can I return my shoes?", "Returns", "within thirty days"],
     ["when are you closed on sunday", "Opening hours", "closed"],
     ["cleaning LEATHER", "Care", "damp cloth"],
+    ["is the shop closed on sunday", "Opening hours", "store is closed"],
+    ["when is the reimbursement paid", "Returns", "refund is paid"],
   ])("%s finds %s first", async (query, title, words) => {
     const [best] = await search(query);
     expect(best).toMatchObject({ title, url: `https://shop.example/${title.toLowerCase()}` });

@@ -58,6 +58,7 @@ describe("small talk", () => {
     "Are you ChatGPT?",
     "Are you a language model?",
     "am I talking to a human?",
+    "who are you? are you a robot",
   ])("never pretends to be a language model or a person: %s", (text) =>
     expect(answer(said(text))).toMatch(/not a person and not a language model/),
   );
@@ -82,6 +83,9 @@ describe("the first turn", () => {
     ["Hi, do you ship to Spain?", "ship spain"],
     ["Hello there! When are you open", "open"],
     ["Which payment methods are accepted?", "payment methods accepted"],
+    ["how do i send my boots back", "return boots"],
+    ["Can I get my money back?", "refund"],
+    ["How much is the express delivery?", "cost express delivery"],
   ])("searches for %s", (text, query) => expect(turn(said(text))).toEqual({ kind: "search", query }));
 
   it("adds what a follow-up refers to, and only then", () => {

@@ -22,7 +22,7 @@ const CONTINUES = /^\s*(and|or|but|so|what about|how about|what if|then|why|how 
 const ENOUGH_WORDS = 3;
 
 export function questionOf(prompt: LanguageModelV4Prompt): Question {
-  const asked = prompt.filter((message) => message.role === "user").map(textOf);
+  const asked = prompt.filter((message) => message.role === "user").map((message) => inPlainWords(textOf(message)));
   const text = withoutGreeting(asked.at(-1) ?? "");
   const words = contentWords(text);
   const refersBack = CONTINUES.test(text) || REFERS_BACK.test(text);
@@ -37,6 +37,22 @@ export function questionOf(prompt: LanguageModelV4Prompt): Question {
     before === undefined ? [] : contentWords(withoutGreeting(before)).filter((word) => !words.includes(word));
   const query = [...new Set([...meaningfulWords(text), ...meaningfulWords(withoutGreeting(before ?? ""))])];
   return { text, words, context, query: query.join(" ").slice(0, 500).toWellFormed() };
+}
+
+/** What people say in several common words, and documents in one. */
+const PHRASES: readonly [said: RegExp, meant: string][] = [
+  [/\b(send|give|bring)( (it|them|this|that|these|those|something|an? \w+|the \w+|my \w+))? back\b/gi, "return$2"],
+  [/\bmoney back\b/gi, "refund"],
+  [
+    /\b(talk|speak|chat) (to|with) (an? )?(real )?(human|person|someone|somebody|people|agent|employee)\b/gi,
+    "contact by phone or write",
+  ],
+  [/\bget in touch\b/gi, "contact"],
+  [/\bhow much (is|are|do|does|would|will|for)\b/gi, "what cost $1"],
+];
+
+function inPlainWords(text: string): string {
+  return PHRASES.reduce((plain, [said, meant]) => plain.replace(said, meant), text);
 }
 
 /** The result of this turn's search, or null when it has not been made yet. */

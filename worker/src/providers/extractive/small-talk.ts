@@ -28,7 +28,7 @@ export function smallTalk(text: string, persona: Persona): string | null {
   if (FEELING.test(said)) return `Thank you, all is well here. What would you like to know?${examples(persona)}`;
   if (THANKS.test(said)) return "You are welcome! Just ask if there is anything else.";
   if (GOODBYE.test(said)) return "Goodbye, and thank you for stopping by!";
-  if (IDENTITY.test(said)) {
+  if (sentencesOf(text).every((sentence) => IDENTITY.test(sentence))) {
     return (
       `I am ${persona.name}, an automated assistant. I am not a person and not a language model: ` +
       `I search this site's documents and quote what I find.${examples(persona)}`
@@ -41,6 +41,13 @@ export function smallTalk(text: string, persona: Persona): string | null {
     );
   }
   return null;
+}
+
+/** "Who are you? Are you a robot?" asks the same thing twice. */
+function sentencesOf(text: string): string[] {
+  const sentences = text.split(/[.?!]+/).map((sentence) => allWords(sentence).join(" "));
+  const spoken = sentences.filter((sentence) => sentence !== "");
+  return spoken.length > 0 ? spoken : [""];
 }
 
 /** "Hi, do you ship to Canada?" asks about shipping: the greeting is in the way of the search. */

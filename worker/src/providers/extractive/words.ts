@@ -1,12 +1,14 @@
 /** Words of a question or a passage, reduced so that "Returns?" and "returned" meet. English, deliberately simple. */
 
+import { SYNONYMS } from "@agent-engine/core/knowledge/synonyms.ts";
+
 const STOP_WORDS = new Set(
   (
     "a an and are as at be been but by can could did do does for from get give had has have he her here him his how i " +
     "if in into is it its just let like may me might more much my no not of on or our out please she should so some " +
     "tell than that the their them then there these they this those to up us want was we were what when where which " +
     "who whom why will with would you your yours about any also am im ive id long many need know find there's what's something " +
-    "anything everything nothing thing things someone anyone take takes took ever really actually"
+    "buy anything everything nothing thing things someone anyone take takes took ever really actually"
   ).split(" "),
 );
 
@@ -46,8 +48,10 @@ export function coverage(wanted: readonly string[], text: string): number {
   return found.length / wanted.length;
 }
 
+const synonyms = SYNONYMS.map((line) => new Set(line.split(" ").map(stem)));
+
 function matches(a: string, b: string): boolean {
-  if (a === b) return true;
+  if (a === b || synonyms.some((words) => words.has(a) && words.has(b))) return true;
   const [short, long] = a.length < b.length ? [a, b] : [b, a];
   return short.length >= 4 && long.startsWith(short) && long.length - short.length <= 4;
 }
