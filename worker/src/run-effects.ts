@@ -83,8 +83,9 @@ export function createRunEffects(deps: {
       if (step.usage) progress.recordedUsage.push(step.usage);
       await log.takeOver([], ({ fence, events }) =>
         inTenant(services.db, ctx.tenantId, async (tx) => {
-          await closeStepsBefore(tx, runId, step.index);
+          // Its append locks the head, which comes first, as in every other writer.
           await recordToolStep(ctx, tx, { conversationId, runId, fence, events, step });
+          await closeStepsBefore(tx, runId, step.index);
         }),
       );
     },
