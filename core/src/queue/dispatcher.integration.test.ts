@@ -234,6 +234,23 @@ describe("the sweeper rings again for", () => {
     expect(await claimFor(spine, worker, resumed)).toMatchObject({ kind: "resume", resolution: { decision: "retry" } });
   });
 
+  test("all of them in the end, however many there are and however few it takes at a time", async () => {
+    const dead = await addWorker(spine);
+    const orphans = await Promise.all(Array.from({ length: 4 }, () => queued()));
+    for (const runId of orphans) await claimFor(spine, dead, runId);
+    const lost = await Promise.all(Array.from({ length: 4 }, () => queued()));
+    await killWorker(spine, dead);
+    for (const runId of lost) await loseDoorbell(runId);
+    const rung: string[] = [];
+    for (let turn = 0; turn < 4; turn++) {
+      const { rows } = await spine.owner.query<{ run_id: string }>("select run_id from sweep_runs('10 seconds', 2)");
+      expect(rows).toHaveLength(2);
+      rung.push(...rows.map(({ run_id }) => run_id.replaceAll("-", "")));
+    }
+    expect(rung.toSorted()).toEqual([...orphans, ...lost].map(uuidOf).toSorted());
+    expect(await sweep()).toBe(0);
+  });
+
   test("a blocked run whose turn has come, in order", async () => {
     const conversationId = await startConversation(tenant);
     const { run: first } = await ask(tenant.ctx, conversationId);

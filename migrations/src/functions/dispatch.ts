@@ -105,7 +105,13 @@ export function dispatchFunctions({ app, system }: Roles): string {
       if not pg_try_advisory_xact_lock(hashtext('agent-engine:sweep')) then return; end if;
       return query
       with late as (
-        select j.run_id, j.hand_over from jobs j
+        select j.run_id, j.hand_over,
+          r.hand_over = j.hand_over and (
+            r.status = 'queued'
+            or (r.status = 'waiting' and r.resume is not null)
+            or (r.status = 'running' and not exists (select 1 from workers w where w.id = r.worker_id and w.expires_at > now()))
+          ) as is_due
+        from jobs j join runs r on r.id = j.run_id
           where j.state = 'dispatched' and j.queue_class in ('priority', 'standard') and j.dispatched_at < now() - lost_after
           limit max_runs
       ), stranded as (
@@ -114,10 +120,7 @@ export function dispatchFunctions({ app, system }: Roles): string {
             and not exists (select 1 from workers w where w.id = r.worker_id and w.expires_at > now())
             and not exists (select 1 from jobs j where j.run_id = r.id and j.hand_over = r.hand_over and j.state in ('pending', 'dispatched'))
         union all
-        select r.id, 'doorbell lost' from late l join runs r on r.id = l.run_id and r.hand_over = l.hand_over
-          where r.status = 'queued'
-            or (r.status = 'waiting' and r.resume is not null)
-            or (r.status = 'running' and not exists (select 1 from workers w where w.id = r.worker_id and w.expires_at > now()))
+        select l.run_id, 'doorbell lost' from late l where l.is_due
         union all
         select r.id, 'unblocked' from jobs j join runs r on r.id = j.run_id
           join conversation_heads h on h.conversation_id = r.conversation_id
@@ -131,7 +134,8 @@ export function dispatchFunctions({ app, system }: Roles): string {
           returning r.id, r.hand_over, r.tenant_id, r.queue_class, r.correlation_id, s.reason
       ), closed as (
         update jobs j set state = 'done'
-          from (select id as run_id, null::int as hand_over from moved union all select l.run_id, l.hand_over from late l) settled
+          from (select id as run_id, null::int as hand_over from moved union all
+                select l.run_id, l.hand_over from late l where not l.is_due) settled
           where j.run_id = settled.run_id and j.hand_over = coalesce(settled.hand_over, j.hand_over) and j.state <> 'done'
       ), rung as (
         insert into jobs (run_id, hand_over, tenant_id, queue_class, state, correlation_id)
