@@ -278,6 +278,8 @@ describe("when things go wrong", () => {
     await page.context().setOffline(true);
     await page.getByText("You are offline.").waitFor();
     await ask(page, "Are you there?");
+    await log(page).getByText("Are you there?").waitFor();
+    expect(await page.getByText("Thinking…").count()).toBe(0);
     await page.context().setOffline(false);
     await log(page).getByText("Here again.").waitFor();
   });

@@ -66,7 +66,8 @@ export function PanelView({ session, view, onClose }: Props) {
       ) : items.length === 0 ? (
         <Welcome site={site} isResuming={isResuming} onPick={client.send} />
       ) : (
-        <TimelineView items={items} activity={activityOf(state)} client={client} speaker={name} />
+        // Offline nobody here knows what goes on: the line above says what will be.
+        <TimelineView items={items} activity={isOnline ? activityOf(state) : null} client={client} speaker={name} />
       )}
       {(!error || error.isTransient) && (
         <Composer
