@@ -69,16 +69,16 @@ describe("one key", () => {
 
   test("is told that the first is still being processed, at once", async () => {
     const same = request();
-    let finish = (): void => {};
+    let [begin, finish] = [(): void => {}, (): void => {}];
+    const begun = new Promise<void>((resolve) => (begin = resolve));
     const first = idempotent(tenant.ctx, same, async () => {
+      begin();
       await new Promise<void>((resolve) => (finish = resolve));
       return { done: true };
     });
-    await expect
-      .poll(() =>
-        idempotent(tenant.ctx, same, async () => ({ done: false })).catch((error: ProblemError) => error.code),
-      )
-      .toBe("idempotency_in_flight");
+    await begun;
+    const meanwhile = idempotent(tenant.ctx, same, async () => ({ done: false }));
+    await expect(meanwhile).rejects.toMatchObject({ code: "idempotency_in_flight" });
     finish();
     expect(await first).toEqual({ status: 201, body: { done: true }, replayed: false });
     expect(await idempotent(tenant.ctx, same, async () => ({ done: false }))).toEqual({
