@@ -443,6 +443,9 @@ describe("the same request twice", () => {
     const again = await call<VisitorSession>(fixture, "POST", "/v1/visitor-sessions", { body, headers });
     expect(again).toMatchObject({ status: 201, body: first.body });
     expect(again.headers.get("idempotency-replayed")).toBe("true");
+    const elsewhere = { ...headers, "x-forwarded-for": "203.0.113.9" };
+    const guessed = await call<Problem>(fixture, "POST", "/v1/visitor-sessions", { body, headers: elsewhere });
+    expectProblem(guessed, "idempotency_mismatch");
   });
 
   test("with a malformed Idempotency-Key", async () => {

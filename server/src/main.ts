@@ -19,7 +19,7 @@ import { createRedisAdapter } from "./realtime/redis-adapter.ts";
 const WIDGET_DIRECTORY = fileURLToPath(new URL("../../widget/dist", import.meta.url));
 
 /** Requests under way may finish; then their connections are closed. */
-const FINISH_MS = 3_000;
+const FINISH_MS = 2_000;
 
 export interface ServerOptions {
   services: Services;

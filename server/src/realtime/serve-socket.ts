@@ -31,7 +31,13 @@ export function serveSocket(services: Services, hub: Hub, socket: RealtimeSocket
       const { conversationId, lastSeq, release } = await subscriptions.subscribe(request);
       // A socket that has gone meanwhile would stay in the room for ever.
       if (!socket.connected) return;
-      await socket.join(roomOf(conversationId));
+      try {
+        await socket.join(roomOf(conversationId));
+      } catch (error) {
+        // Nobody will be told, so nothing may be held for them.
+        subscriptions.unsubscribe(request);
+        throw error;
+      }
       answer({ ok: true, lastSeq });
       release();
     } catch (error) {

@@ -10,6 +10,8 @@ import {
 } from "@agent-engine/core/visitors/visitor-token.ts";
 import type { VisitorId } from "@agent-engine/protocol/ids.ts";
 import type { VisitorSession } from "@agent-engine/protocol/resources.ts";
+import { getConnInfo } from "@hono/node-server/conninfo";
+import type { Context } from "hono";
 import { visitorSessionRequest } from "@agent-engine/protocol/schemas/requests.ts";
 import type { Api } from "../http/api.ts";
 import { isOriginAllowed, parseOrigin } from "../http/origin.ts";
@@ -50,7 +52,9 @@ export function visitorSessionRoutes(api: Api, services: Services): void {
         {
           key: c.req.header("idempotency-key") ?? null,
           route: "POST /v1/visitor-sessions",
-          body: { ...body, origin },
+          // Who has no token yet has nothing to be told apart by, and keys may be guessed: another client's request
+          // with the same key is another request, never an answer with this visitor's token.
+          body: { ...body, origin, client: clientOf(c) },
           status: 201,
         },
         async (ctx) => ({
@@ -72,6 +76,12 @@ export function visitorSessionRoutes(api: Api, services: Services): void {
       return { body: session, replayed: answer.replayed };
     },
   );
+}
+
+/** What a client's repeated request has in common with its first: where it comes from and what it says it is. */
+function clientOf(c: Context): string {
+  const address = c.req.header("x-forwarded-for")?.split(",")[0]?.trim() ?? getConnInfo(c).remote.address ?? "";
+  return `${address} ${c.req.header("user-agent") ?? ""}`;
 }
 
 function allowedOrigin(site: ResolvedSite, header: string | undefined): string {
