@@ -33,6 +33,8 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
   sweepAbandoned(dirname(folder));
   const started: (() => Promise<unknown>)[] = [() => Promise.resolve(rmSync(folder, { recursive: true, force: true }))];
   let isStopping = false;
+  /** Whose end was asked for. */
+  const retired = new Set<RunningProcess>();
   let breakDown = (_error: Error): void => {};
   const broken = new Promise<never>((_, reject) => {
     breakDown = reject;
@@ -46,7 +48,7 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
     const child = startProcess(options);
     started.push(() => child.stop());
     void child.exited.then(({ code, signal }) => {
-      if (isStopping) return;
+      if (isStopping || retired.has(child)) return;
       breakDown(new Error(`${child.name} ended (${signal ?? code}); it printed last:\n${child.logs().slice(-2_000)}`));
     });
     return child;
@@ -92,6 +94,7 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
     // The first start migrates and seeds, which is no part of what is measured: it is the second one that serves.
     const first = await startServer();
     const dev = await waitFor(() => readDevFile(join(env.DATA_DIR, "dev.json")), { describe: "dev.json" });
+    retired.add(first);
     await first.stop();
     const server = await startServer();
     const worker = run({ name: "worker", args: ["scripts/start.ts"], env: { ...env, PORT: "0", ROLE: "worker" } });
