@@ -2,7 +2,16 @@ import pino, { type DestinationStream, type Logger } from "pino";
 import type { Config } from "./config/env.ts";
 
 /** What must never reach a log, wherever it sits in the logged object. */
-const SECRETS = ["authorization", "cookie", "token", "visitorToken", "identityToken", "secretKey", "apiKey", "password"];
+const SECRETS = [
+  "authorization",
+  "cookie",
+  "token",
+  "visitorToken",
+  "identityToken",
+  "secretKey",
+  "apiKey",
+  "password",
+];
 
 /** Lines gather before they are written: a system call each would cost a busy server a tenth of its time. */
 const BUFFER_BYTES = 4_096;

@@ -61,12 +61,16 @@ let isPrepared = false;
 export function startProcess(options: ProcessOptions): RunningProcess {
   prepare();
   const marker = `${process.pid}.${randomUUID()}`;
-  const child = spawn(options.program ?? process.execPath, options.program ? options.args : [...NODE_FLAGS, ...options.args], {
-    cwd: options.cwd ?? REPOSITORY,
-    env: { ...inherited(), ...options.env, [MARKER]: marker },
-    stdio: ["ignore", "pipe", "pipe"],
-    detached: true,
-  });
+  const child = spawn(
+    options.program ?? process.execPath,
+    options.program ? options.args : [...NODE_FLAGS, ...options.args],
+    {
+      cwd: options.cwd ?? REPOSITORY,
+      env: { ...inherited(), ...options.env, [MARKER]: marker },
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    },
+  );
   running.set(marker, child);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {

@@ -179,7 +179,11 @@ describe("the catalogue", () => {
     );
     expect(rows.length).toBeGreaterThan(8);
     for (const { name, config, open } of rows) {
-      expect({ name, config, open }).toEqual({ name, config: ["search_path=pg_catalog, public, pg_temp"], open: false });
+      expect({ name, config, open }).toEqual({
+        name,
+        config: ["search_path=pg_catalog, public, pg_temp"],
+        open: false,
+      });
     }
     const owned = rows.filter(({ owner }) => owner !== systemRole).map(({ name }) => name);
     expect(owned.toSorted()).toEqual(["ensure_event_partitions", "ensure_event_partitions_ahead"]);

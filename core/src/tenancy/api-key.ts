@@ -1,7 +1,17 @@
 import { createHash, randomBytes } from "node:crypto";
 
 /** What a secret key may do. `*` is everything. */
-export const API_KEY_SCOPES = ["*", "agents:read", "agents:write", "runs:read", "runs:write", "conversations:read", "conversations:write", "documents:read", "documents:write"] as const;
+export const API_KEY_SCOPES = [
+  "*",
+  "agents:read",
+  "agents:write",
+  "runs:read",
+  "runs:write",
+  "conversations:read",
+  "conversations:write",
+  "documents:read",
+  "documents:write",
+] as const;
 export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
 
 /** A new secret key: 256 random bits, shown once; only its hash is kept. */
