@@ -13,15 +13,21 @@ export const delay = (ms: number): Promise<void> => new Promise((resolve) => set
 /**
  * Repeats a request that is safe to repeat while its failure is transient, at most `attempts` times.
  * A server's Retry-After is honoured up to the cap; asked to wait longer, we give up and say so.
+ * `pause` waits at most that many milliseconds.
  */
-export async function retrying<T>(attempts: number, random: () => number, request: () => Promise<T>): Promise<T> {
+export async function retrying<T>(
+  attempts: number,
+  random: () => number,
+  request: () => Promise<T>,
+  pause = delay,
+): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
       return await request();
     } catch (error) {
       if (!(error instanceof AgentEngineError) || !error.isTransient || failures >= attempts) throw error;
       if (error.retryAfterMs > CAP_MS) throw error;
-      await delay(error.retryAfterMs + backoffMs(failures, random));
+      await pause(error.retryAfterMs + backoffMs(failures, random));
     }
   }
 }

@@ -47,17 +47,15 @@ export function transition(state: ConnectionState, event: ConnectionEvent): Conn
       return status === "reconnecting" ? { status: "connecting", failures } : state;
     case "fallback":
       return status === "degraded" && event.via !== state.via ? { ...state, via: event.via } : state;
-    case "lost":
+    case "lost": {
       if (event.retryable === false) return { status: "closed", reason: event.code ?? null };
-      if (status === "degraded") return { ...state, failures: failures + 1 };
-      return status === "live" ? afterFailure(event, 0) : afterFailure(event, failures + 1);
+      const failed = status === "live" ? 0 : failures + 1;
+      if (status === "degraded") return { ...state, failures: failed };
+      return event.code === "realtime_unavailable" || failed >= FAILURES_BEFORE_FALLBACK
+        ? { status: "degraded", failures: failed, via: null }
+        : { status: "reconnecting", failures: failed };
+    }
     default:
       return state;
   }
-}
-
-function afterFailure(event: { code?: RealtimeErrorCode }, failures: number): ConnectionState {
-  return event.code === "realtime_unavailable" || failures >= FAILURES_BEFORE_FALLBACK
-    ? { status: "degraded", failures, via: null }
-    : { status: "reconnecting", failures };
 }

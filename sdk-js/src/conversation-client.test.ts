@@ -52,7 +52,11 @@ async function engineWith(options: FakeEngineOptions): Promise<FakeEngine> {
 
 function open(
   engine: FakeEngine,
-  { storage = memoryKeyValue(), socket = io }: { storage?: KeyValue; socket?: SocketFactory } = {},
+  {
+    storage = memoryKeyValue(),
+    socket = io,
+    random = () => 0.1,
+  }: { storage?: KeyValue; socket?: SocketFactory; random?: () => number } = {},
 ) {
   const http = { baseUrl: engine.url };
   const credentials = createVisitorSession({ ...http, publishableKey: engine.publishableKey, storage });
@@ -61,7 +65,7 @@ function open(
     credentials,
     storage,
     loadSocket: async () => socket,
-    random: () => 0.1,
+    random,
   });
   cleanups.push(() => client.close());
   void client.start();
@@ -228,6 +232,39 @@ describe("resuming", () => {
     engine.mangle = (envelopes) => [envelopes];
     client.wake();
     await shows(client, "unheard", "Echo: unheard");
+  });
+
+  it("does not wait out its backoff when it is woken", async () => {
+    const engine = await engineWith({ play: echo });
+    const path = /conversations$/;
+    for (let i = 0; i < 4; i++) engine.faults.push({ path, answer: "unavailable" });
+    const client = open(engine, { random: () => 1 });
+    client.send("written offline");
+    // The waits would be 1, 2, 4 and 8 s.
+    for (let i = 1; i <= 4; i++) {
+      await until(() => engine.requests.get("POST /v1/conversations") === i, `attempt ${i}`);
+      await until(() => (client.wake(), engine.requests.get("POST /v1/conversations") === i + 1), "the next attempt");
+    }
+    await shows(client, "written offline", "Echo: written offline");
+  });
+
+  it("goes where another tab of the visitor goes", async () => {
+    const engine = await engineWith({ play: echo });
+    const storage = memoryKeyValue();
+    const here = open(engine, { storage });
+    await isLive(here);
+    const there = open(engine, { storage });
+    await isLive(there);
+    there.send("hello");
+    await shows(there, "hello", "Echo: hello");
+    here.rejoin();
+    await shows(here, "hello", "Echo: hello");
+    here.send("from here");
+    await shows(there, "hello", "Echo: hello", "from here", "Echo: from here");
+    expect(engine.conversations.size).toBe(1);
+    there.reset();
+    here.rejoin();
+    expect(here.getState()).toMatchObject({ conversationId: null, conversation: { messages: [] } });
   });
 });
 

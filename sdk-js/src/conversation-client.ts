@@ -62,8 +62,10 @@ export interface ConversationClient {
   cancel(): Promise<void>;
   /** Leaves the conversation: the next message begins another. */
   reset(): void;
-  /** The network came back or the page became visible. */
+  /** The network came back or the page became visible: what waits to be tried again is tried now. */
   wake(): void;
+  /** Another tab changed which conversation is stored: go on with that one. */
+  rejoin(): void;
   close(): void;
 }
 
@@ -83,6 +85,7 @@ export function createConversationClient(options: ConversationClientOptions): Co
   let known = 0;
   let catching: Promise<boolean> | null = null;
   let isSending = false;
+  let wakeSender = () => {};
 
   function set(patch: Partial<ClientState>): void {
     state = { ...state, ...patch };
@@ -103,8 +106,14 @@ export function createConversationClient(options: ConversationClientOptions): Co
       ),
     );
 
+  const pause = (ms: number) =>
+    new Promise<void>((resolve) => {
+      wakeSender = resolve;
+      setTimeout(resolve, ms);
+    });
+
   const call = <T>(path: string, request?: RequestOptions) =>
-    retrying(ATTEMPTS, random, () => requestAs<T>(options, `/v1/${path}`, request));
+    retrying(ATTEMPTS, random, () => requestAs<T>(options, `/v1/${path}`, request), pause);
 
   function receive(conversationId: string, envelopes: readonly Envelope[]): void {
     if (conversationId !== state.conversationId) return;
@@ -121,6 +130,7 @@ export function createConversationClient(options: ConversationClientOptions): Co
     known = 0;
     storage.set("conversation", conversationId);
     set({ conversationId, conversation: initialState, isLoaded: true, hint: null, error: null });
+    connection.follow();
   }
 
   const refresh = () => void catchUp().catch(() => {});
@@ -191,7 +201,6 @@ export function createConversationClient(options: ConversationClientOptions): Co
           const headers = { "idempotency-key": clientMessageId };
           const { id } = await call<Conversation>("conversations", { body: {}, headers });
           enter(id);
-          connection.follow();
         }
         const body = { clientMessageId, text };
         const { message } = await call<Submission>(`conversations/${state.conversationId}/messages`, { body });
@@ -240,7 +249,14 @@ export function createConversationClient(options: ConversationClientOptions): Co
       setOutbox([]);
       enter(null);
     },
-    wake: connection.wake,
+    wake() {
+      wakeSender();
+      connection.wake();
+    },
+    rejoin() {
+      // A message of ours may be on its way to where we are.
+      if (!isSending) enter(storage.get("conversation"));
+    },
     close: connection.close,
   };
 }

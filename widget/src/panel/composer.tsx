@@ -1,5 +1,6 @@
 import { Component, createRef } from "preact";
 import { SendIcon, StopIcon } from "./icons.tsx";
+import { giveFocusOn } from "./phone.ts";
 import { words } from "./words.ts";
 
 /** What the server takes, in UTF-16 units. */
@@ -15,6 +16,7 @@ interface Props {
 export class Composer extends Component<Props, { text: string }> {
   override state = { text: "" };
   #input = createRef<HTMLTextAreaElement>();
+  #stop = createRef<HTMLButtonElement>();
 
   #submit(event: Event): void {
     event.preventDefault();
@@ -23,6 +25,13 @@ export class Composer extends Component<Props, { text: string }> {
     this.props.onSend(text);
     this.setState({ text: "" });
     this.#input.current?.focus();
+  }
+
+  /** The last moment at which the stop button is there. */
+  override getSnapshotBeforeUpdate(): null {
+    const stop = this.#stop.current;
+    if (!this.props.isBusy && stop?.matches(":focus")) giveFocusOn(stop);
+    return null;
   }
 
   override componentDidUpdate(): void {
@@ -55,7 +64,7 @@ export class Composer extends Component<Props, { text: string }> {
           }}
         />
         {isBusy && (
-          <button type="button" class="round stop" aria-label={words.stop} onClick={onStop}>
+          <button ref={this.#stop} type="button" class="round stop" aria-label={words.stop} onClick={onStop}>
             <StopIcon />
           </button>
         )}

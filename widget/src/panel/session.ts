@@ -102,6 +102,8 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
   const listening = new AbortController();
   for (const event of ["online", "offline", "pageshow"]) addEventListener(event, wake, listening);
   document.addEventListener("visibilitychange", wake, listening);
+  // Tabs of one visitor show one conversation: what another tab began or left, this one does too.
+  addEventListener("storage", ({ key }) => key?.endsWith(":conversation") && client.rejoin(), listening);
 
   return {
     client,

@@ -42,7 +42,7 @@ describe("the timeline", () => {
     const begun = [...question, started, ...answering("At t"), answered];
     expect(listOf([...begun, finished({ type: "cancelled" })]).at(-1)).toBe("quiet: Stopped");
     expect(listOf([...question, started, finished({ type: "cancelled" })]).at(-1)).toBe(
-      "quiet: This answer was stopped.",
+      "quiet: This message was not answered.",
     );
     expect(listOf([...begun, finished({ type: "success" }, "limit")]).at(-1)).toMatch(/limit/);
     expect(listOf([...begun, finished({ type: "success" })]).at(-1)).toBe("assistant: At t");

@@ -21,7 +21,7 @@ export const words = {
   retrying: "Having some trouble. Trying again…",
   queued: "Waiting for a free place…",
   stopped: "Stopped",
-  stoppedBefore: "This answer was stopped.",
+  stoppedBefore: "This message was not answered.",
   cutOff: "The answer ended here because it reached its limit.",
   tryAgain: "Try again",
   notSent: "Not sent.",
