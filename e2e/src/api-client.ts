@@ -64,7 +64,10 @@ export const getRun = (api: Api, runId: string) => api.request<Run>("GET", `/v1/
 export async function pollState(api: Api, conversationId: string): Promise<ConversationState> {
   let state = initialState;
   for (;;) {
-    const page = await api.request<EventPage>("GET", `/v1/conversations/${conversationId}/events?after=${state.lastSeq}`);
+    const page = await api.request<EventPage>(
+      "GET",
+      `/v1/conversations/${conversationId}/events?after=${state.lastSeq}`,
+    );
     if (page.items.length === 0) return state;
     state = deliver(state, page.items).state;
   }

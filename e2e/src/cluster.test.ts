@@ -5,7 +5,17 @@ import { readSse } from "@agent-engine/testing/sse-client.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import type { Envelope } from "@agent-engine/protocol/envelope.ts";
 import type { Run, Submission } from "@agent-engine/protocol/resources.ts";
-import { apiAt, createConversation, follow, getRun, openVisitor, pollState, send, type Api, type Reader } from "./api-client.ts";
+import {
+  apiAt,
+  createConversation,
+  follow,
+  getRun,
+  openVisitor,
+  pollState,
+  send,
+  type Api,
+  type Reader,
+} from "./api-client.ts";
 import { startCluster, type Cluster, type ClusterWorker } from "./cluster.ts";
 
 let cluster: Cluster;
@@ -132,9 +142,10 @@ test("a worker killed between a commit and its publish: nothing of it is lost to
   const seen = both[0]?.state.lastSeq ?? 0;
   await waitFor(
     async () => {
-      const { rows } = await cluster.db.query("select last_seq::int as n from conversation_heads where conversation_id = $1", [
-        conversationId.slice(5),
-      ]);
+      const { rows } = await cluster.db.query(
+        "select last_seq::int as n from conversation_heads where conversation_id = $1",
+        [conversationId.slice(5)],
+      );
       return rows[0].n > seen + 3;
     },
     { describe: "commits that were not published" },
@@ -183,7 +194,10 @@ test("a model that is down: the run retries, waits for an operator with the reas
   const waiting = await getRun(staff, run.id);
   expect(waiting.interrupts[0]?.metadata).toMatchObject({ attempts: expect.any(Number) });
   await cluster.model.acceptConnections();
-  await staff.request("POST", `/v1/runs/${run.id}/resume`, { interruptId: waiting.interrupts[0]?.id, decision: "retry" });
+  await staff.request("POST", `/v1/runs/${run.id}/resume`, {
+    interruptId: waiting.interrupts[0]?.id,
+    decision: "retry",
+  });
   await ended(both, run.id);
   for (const reader of both) expect(assistantTexts(reader)).toEqual([numberedText(20)]);
   await expectWhole(conversationId, both, visitor);
