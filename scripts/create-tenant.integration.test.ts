@@ -21,7 +21,14 @@ async function run(...args: string[]): Promise<{ code: number | null; output: st
 }
 
 test("makes a tenant that can be used at once, in a database that has nothing yet", async () => {
-  const { code, output } = await run("--name", "Acme", "--origin", "https://www.acme.example", "--origin", "https://*.acme.example");
+  const { code, output } = await run(
+    "--name",
+    "Acme",
+    "--origin",
+    "https://www.acme.example",
+    "--origin",
+    "https://*.acme.example",
+  );
   expect(output).toMatch(/"secretKey": "sk_/);
   expect(code).toBe(0);
   const owner = new pg.Client({ connectionString: database.ownerUrl });

@@ -1,6 +1,7 @@
 import { Migration } from "@mikro-orm/migrations";
 import { appendFunctions } from "./functions/append-events.ts";
 import { dispatchFunctions } from "./functions/dispatch.ts";
+import { knowledgeFunctions } from "./functions/knowledge.ts";
 import { leaseFunctions } from "./functions/lease.ts";
 import { lookupFunctions } from "./functions/lookup.ts";
 import { runFunctions } from "./functions/runs.ts";
@@ -19,6 +20,7 @@ export class SpineMigration extends Migration {
       leaseFunctions(roles),
       dispatchFunctions(roles),
       runFunctions(roles),
+      knowledgeFunctions(roles),
       lookupFunctions(roles),
     ]) {
       await this.execute(sql);
@@ -262,8 +264,9 @@ const tables = `
     search tsvector not null,
     primary key (document_id, position)
   );
-  create index on chunks using gin (search);
-  create index on chunks (tenant_id);
+  -- Of tenant and words together: a search reads its own tenant's entries and no others.
+  create extension if not exists btree_gin;
+  create index on chunks using gin (tenant_id, search);
 `;
 
 function eventPartitions({ app }: Roles): string {

@@ -444,7 +444,7 @@ describe("the same request twice", () => {
     expect(again).toMatchObject({ status: 201, body: first.body });
     expect(again.headers.get("idempotency-replayed")).toBe("true");
     const elsewhere = { ...headers, "x-forwarded-for": "203.0.113.9" };
-    const guessed = await call<Problem>(fixture, "POST", "/v1/visitor-sessions", { body, headers: elsewhere });
+    const guessed = await call(fixture, "POST", "/v1/visitor-sessions", { body, headers: elsewhere });
     expectProblem(guessed, "idempotency_mismatch");
   });
 

@@ -52,7 +52,13 @@ export function citing(run: FakeRun): void {
   write(run, messageId, "We open at ten [2], and deliver in a day [5].");
   const source = { messageId, url: "https://shop.example/hours" };
   run.emit(
-    custom("citation", { ...source, number: 2, documentId: "doc_a", title: "Opening hours", quote: "Open from 10:00 to 18:00." }),
+    custom("citation", {
+      ...source,
+      number: 2,
+      documentId: "doc_a",
+      title: "Opening hours",
+      quote: "Open from 10:00 to 18:00.",
+    }),
     custom("citation", {
       ...source,
       number: 5,

@@ -21,7 +21,11 @@ test("takes toolkits that would work", () => {
 });
 
 test("names each toolkit and setting that would not, with its place", () => {
-  const bad = [working, choice("htpp", {}), choice("http", { name: "shop", baseUrl: "ftp://shop.example", operations: [] })];
+  const bad = [
+    working,
+    choice("htpp", {}),
+    choice("http", { name: "shop", baseUrl: "ftp://shop.example", operations: [] }),
+  ];
   expect(() => checkToolkits(bad)).toThrow(
     expect.objectContaining({
       code: "invalid_request",

@@ -5,7 +5,8 @@ import { parseHttpSettings } from "../toolkits/http-settings.ts";
 /** Refuses toolkits that do not exist and settings that would not work, when they are written rather than in a run. */
 export function checkToolkits(toolkits: AgentConfig["toolkits"]): void {
   const problems = toolkits.flatMap(({ toolkit, settings }, index) => {
-    if (toolkit !== "http") return [`toolkits[${index}]: there is no toolkit ${JSON.stringify(toolkit)}; there is http`];
+    if (toolkit !== "http")
+      return [`toolkits[${index}]: there is no toolkit ${JSON.stringify(toolkit)}; there is http`];
     return (parseHttpSettings(settings).problems ?? []).map((problem) => `toolkits[${index}].settings: ${problem}`);
   });
   if (problems.length > 0) throw new ProblemError("invalid_request", `${problems.join("; ")}.`);

@@ -7,7 +7,11 @@ import { parseId } from "../ids.ts";
 /** The agent of the transaction's tenant, locked when it is about to change. */
 export async function findAgent(em: EntityManager, id: string, options: { lock?: boolean } = {}): Promise<AgentEntity> {
   const agentId = parseId("agent", id, "agent");
-  const agent = await em.findOne(AgentEntity, { id: agentId }, options.lock ? { lockMode: LockMode.PESSIMISTIC_WRITE } : {});
+  const agent = await em.findOne(
+    AgentEntity,
+    { id: agentId },
+    options.lock ? { lockMode: LockMode.PESSIMISTIC_WRITE } : {},
+  );
   if (!agent) throw notFound("agent");
   return agent;
 }

@@ -27,10 +27,11 @@ export function createAgentConfigReader(services: Pick<Services, "db">) {
     if (known) return known;
     const [row] = await inTenant(services.db, tenantId, (tx) => tx.query(byVersion, [uuidOf(agentId), version]));
     if (!row) throw new Error(`agent ${agentId} has no version ${version}`);
-    if (kept.size >= MAX_KEPT) for (const oldest of kept.keys()) {
-      kept.delete(oldest);
-      break;
-    }
+    if (kept.size >= MAX_KEPT)
+      for (const oldest of kept.keys()) {
+        kept.delete(oldest);
+        break;
+      }
     kept.set(key, row);
     return row;
   };

@@ -10,7 +10,10 @@ import { findAgent } from "./find-agent.ts";
 /** An agent's published versions, newest first. The cursor is the last version shown. */
 export async function listAgentVersions(ctx: Ctx, agentId: string, page: PageRequest): Promise<Page<AgentVersion>> {
   if (page.cursor !== null && !/^[1-9]\d{0,8}$/.test(page.cursor)) {
-    throw new ProblemError("invalid_request", "`cursor` is not one this list gave. Use the `nextCursor` of the page before.");
+    throw new ProblemError(
+      "invalid_request",
+      "`cursor` is not one this list gave. Use the `nextCursor` of the page before.",
+    );
   }
   return transactEntities(ctx, async (em) => {
     const agent = await findAgent(em, agentId);
