@@ -63,6 +63,7 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
     wasLive: false,
     announcement: "",
   };
+  let isReachable = false;
   let isScheduled = false;
   let isClosed = false;
 
@@ -87,15 +88,24 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
     }
     for (const run of runs) host.announce("run", run);
     paint(view);
+    const { connection } = state;
+    const wasReachable = isReachable;
+    isReachable = connection.status === "live" || (connection.status === "degraded" && connection.via !== null);
+    if (isReachable && !wasReachable) sendLeftOver();
+  }
+
+  /** What could not be sent for want of a connection, or of a server behind it. */
+  function sendLeftOver(): void {
+    for (const { clientMessageId, error } of client.getState().outbox) {
+      if (error?.code === "network" || error?.code === "unavailable") client.retry(clientMessageId);
+    }
   }
 
   function wake(): void {
     update({ isOnline: navigator.onLine });
     if (document.hidden || !navigator.onLine) return;
     client.wake();
-    for (const { clientMessageId, error } of client.getState().outbox) {
-      if (error?.code === "network") client.retry(clientMessageId);
-    }
+    sendLeftOver();
   }
 
   const unsubscribe = client.subscribe(update);
