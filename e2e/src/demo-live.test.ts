@@ -1,4 +1,5 @@
 /** The demo page with a language model whose answer stands still where a test wants to do something to it. */
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openDemoShop, type DemoShop } from "./demo-shop.ts";
 import { visit, type Visitor } from "./visitor.ts";
@@ -117,11 +118,34 @@ describe("an answer", () => {
     await seesWholeAnswer(visitor);
     await panel.getByText("Reconnecting…").waitFor({ state: "detached" });
     expect(visitor.pageLoads()).toBe(1);
-
-    await visitor.ask("Thank you!");
-    await visitor.sees("Thank you!");
-    await visitor.isDone();
   });
+
+  test("can be stopped while the next question waits, which is then answered", async () => {
+    await visitor.ask("And a sweater?");
+    await visitor.sees("And a sweater?");
+    answersAre("Wool dries flat.");
+    await waitFor(async () => (await visitor.unsent()).length === 0, { describe: "the second question to be stored" });
+    await visitor.stopButton.click();
+    await visitor.log.getByText("Stopped", { exact: true }).waitFor();
+    await visitor.sees("Wool dries flat.");
+    await visitor.isDone();
+    expect(await visitor.read()).not.toContain("Afterwards");
+  });
+});
+
+test("a question that could not be sent is sent by itself once there is a connection", async () => {
+  const { page } = visitor;
+  await visitor.panel.getByText("Ask me about").waitFor();
+  // As trying in vain leaves it, after some ten seconds.
+  await page.evaluate((text) => {
+    const token = Object.keys(localStorage).find((key) => key.endsWith(":token")) ?? "";
+    const unsent = { clientMessageId: "left-over", text, after: 0, error: { code: "network", message: "" } };
+    localStorage.setItem(token.replace(/token$/, "outbox"), JSON.stringify([unsent]));
+  }, QUESTION);
+  goOn();
+  await page.reload();
+  await seesWholeAnswer(visitor);
+  expect(await visitor.unsent()).toEqual([]);
 });
 
 describe("two tabs of one visitor", () => {

@@ -25,6 +25,8 @@ export interface Visitor {
   isDone(): Promise<void>;
   /** The log as it reads. */
   read(): Promise<string>;
+  /** Messages that the server has not acknowledged. */
+  unsent(): Promise<unknown[]>;
   /** Another tab of the same browser. */
   anotherTab(): Promise<Visitor>;
 }
@@ -87,6 +89,13 @@ async function openTab(shop: DemoShop, context: BrowserContext): Promise<Visitor
       await stopButton.waitFor({ state: "detached" });
     },
     read,
+    unsent: () =>
+      page.evaluate(
+        () =>
+          JSON.parse(
+            localStorage[Object.keys(localStorage).find((key) => key.endsWith(":outbox")) ?? ""] ?? "[]",
+          ) as unknown[],
+      ),
     anotherTab: () => openTab(shop, context),
   };
 }
