@@ -133,6 +133,19 @@ describe("a phone", () => {
     await panel.waitFor({ state: "hidden" });
   });
 
+  test("on its side is filled too, and what does not fit can be scrolled to", async () => {
+    visitor = await visit(shop, { ...PHONE, viewport: { width: 844, height: 390 } });
+    const { panel, input } = visitor;
+    await visitor.open();
+    await waitFor(async () => (await panel.boundingBox())?.y === 0, { describe: "the panel to stand still" });
+    expect(await panel.boundingBox()).toEqual({ x: 0, y: 0, width: 844, height: 390 });
+    expect(await input.evaluate((element) => getComputedStyle(element).fontSize)).toBe("16px");
+    const greeting = panel.getByText(SHOP.greeting);
+    await greeting.evaluate((element) => element.scrollIntoView({ block: "start" }));
+    const header = await panel.locator("header").boundingBox();
+    expect((await greeting.boundingBox())?.y).toBeGreaterThanOrEqual((header?.y ?? 0) + (header?.height ?? 0));
+  });
+
   test("in the dark is dark, and everything on it can be read", async () => {
     visitor = await visit(shop, { ...PHONE, colorScheme: "dark" });
     await visitor.open();

@@ -1,6 +1,6 @@
-/** On a phone the panel fills the screen: it follows the visible part above the keyboard, and keeps the focus inside. */
+/** On a phone, upright or on its side, the panel fills the screen: it follows the visible part above the keyboard, and keeps the focus inside. */
 
-export const FULL_SCREEN = "(max-width: 480px)";
+export const FULL_SCREEN = "(max-width: 480px), (max-height: 480px) and (pointer: coarse)";
 
 /** Keeps the panel as tall as what the keyboard leaves visible. Answers how to stop. */
 export function followVisibleViewport(panel: HTMLElement): () => void {
