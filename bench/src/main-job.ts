@@ -5,18 +5,14 @@
  * The client runs in this process: keep that in mind where figures are at the machine's limit, since on few cores it
  * takes its share (`details.cores` tells how much).
  */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { REPOSITORY } from "@agent-engine/testing/processes.ts";
 import { sleep } from "./concurrently.ts";
 import { closeConnections } from "./http.ts";
-import { describeMachine } from "./machine.ts";
-import { figuresOf, isMet, type Measured } from "./main-job/figures.ts";
+import { figuresOf, type Measured } from "./main-job/figures.ts";
 import { measureLatency } from "./main-job/latency.ts";
 import { measureDirectStreams, measureStreams, type StreamPlan } from "./main-job/paced-streams.ts";
 import { measureThroughput } from "./main-job/throughput.ts";
 import { coresUsed, residentMb, type ByProcess } from "./process-usage.ts";
-import { table } from "./report.ts";
+import { report } from "./result.ts";
 import { startStack, type Stack } from "./stack.ts";
 import { openVisitor } from "./visitor.ts";
 
@@ -41,32 +37,20 @@ export async function mainJob(size: keyof typeof SIZES): Promise<boolean> {
     const problems = [measured.throughput, measured.streams, measured.starts, measured.fewStreams].flatMap(
       ({ failed }) => failed,
     );
-    const machine = await describeMachine(stack.databaseUrl);
-    const result = {
+    const cores = coresByPhase(measured);
+    await report({
       benchmark: "main-job",
       size,
-      at: new Date().toISOString(),
-      machine,
-      figures: figures.map((figure) => ({
-        ...figure,
-        ...(figure.must === null ? {} : { reachesMust: isMet(figure, figure.must) }),
-        ...(figure.aim === null ? {} : { reachesAim: isMet(figure, figure.aim) }),
-      })),
-      details: { ...measured, cores: coresByPhase(measured) },
-      problems: problems.slice(0, 20),
-    };
-    const folder = join(REPOSITORY, "bench/results");
-    mkdirSync(folder, { recursive: true });
-    const file = size === "full" ? "main-job.json" : "main-job.quick.local.json";
-    writeFileSync(join(folder, file), `${JSON.stringify(result, null, 2)}\n`);
-    console.log(`\n${table(figures)}\n`);
-    console.log(`cores busy: ${JSON.stringify(result.details.cores)}`);
-    console.log(`${JSON.stringify(machine)}\nwritten to bench/results/${file}`);
-    const disturbance = Math.max(...Object.values(result.details.cores).map((cores) => cores?.["others"] ?? 0));
+      databaseUrl: stack.databaseUrl,
+      figures,
+      details: { ...measured, cores },
+      problems,
+    });
+    console.log(`cores busy: ${JSON.stringify(cores)}`);
+    const disturbance = Math.max(...Object.values(cores).map((cores) => cores?.["others"] ?? 0));
     if (disturbance > DISTURBED_CORES) {
       console.log(`Not to be trusted: other programs kept up to ${disturbance} cores busy meanwhile.`);
     }
-    for (const problem of problems.slice(0, 5)) console.error(`problem: ${problem}`);
     return problems.length === 0 && measured.streams.tokensDelivered === measured.streams.tokensExpected;
   } finally {
     process.off("SIGINT", interrupted).off("SIGTERM", interrupted);

@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 import { mainJob } from "./main-job.ts";
+import { resilience } from "./resilience.ts";
 
-const BENCHMARKS = { "main-job": mainJob };
+const BENCHMARKS = { "main-job": mainJob, resilience };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

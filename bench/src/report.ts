@@ -1,9 +1,9 @@
-import { isMet, type Figure } from "./main-job/figures.ts";
+import { isMet, type Figure } from "./figure.ts";
 
-/** A readable table: each figure, the raw one beside it, and how it stands to its goals. */
-export function table(figures: readonly Figure[]): string {
+/** A readable table: each figure, the raw one beside it (`baseline` says what that is), and how it stands to its goals. */
+export function table(figures: readonly Figure[], baseline = "model alone"): string {
   const rows = [
-    ["", "measured", "model alone", "ratio", "must", "aim"],
+    ["", "measured", baseline, "ratio", "must", "aim"],
     ...figures.map((figure) => [
       figure.name,
       `${show(figure.value)} ${figure.unit}`.trim(),

@@ -18,16 +18,29 @@ export interface Stack {
   databaseUrl: string;
   /** Process ids by what they are. */
   pids: Roots;
+  /** Oldest first; those that were killed on purpose stay in it. */
+  workers: RunningProcess[];
+  /** Starts one more worker; resolves when it is there to take runs. */
+  addWorker(): Promise<RunningProcess>;
+  /** `kill -9`, as part of what is measured. */
+  kill(worker: RunningProcess): Promise<void>;
   /** Rejects, with what it printed last, when a process ends before `stop()`. */
   broken: Promise<never>;
   stop(): Promise<void>;
+}
+
+export interface StackOptions {
+  /** Where the model is, instead of a process of its own. */
+  modelUrl?: string;
+  /** For workers, over the product's defaults. */
+  workerEnv?: Record<string, string>;
 }
 
 interface DevFile {
   publishableKey: string;
 }
 
-export async function startStack(say: (line: string) => void): Promise<Stack> {
+export async function startStack(say: (line: string) => void, options: StackOptions = {}): Promise<Stack> {
   const folder = benchFolder(join(REPOSITORY, ".data"));
   mkdirSync(folder, { recursive: true });
   sweepAbandoned(dirname(folder));
@@ -70,8 +83,10 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
       args: ["--port", String(redisPort), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder],
     });
     await redis.waitForOutput(/Ready to accept connections/);
-    const model = run({ name: "model", args: ["testing/src/model-server-main.ts", "--tokens", "200"] });
-    const modelUrl = (await model.waitForOutput(/listening on (\S+)/))[1] ?? "";
+    const model = options.modelUrl
+      ? null
+      : run({ name: "model", args: ["testing/src/model-server-main.ts", "--tokens", "200"] });
+    const modelUrl = options.modelUrl ?? (await model?.waitForOutput(/listening on (\S+)/))?.[1] ?? "";
 
     say("starting the server and the worker …");
     const port = await freePort();
@@ -97,7 +112,16 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
     retired.add(first);
     await first.stop();
     const server = await startServer();
-    const worker = run({ name: "worker", args: ["scripts/start.ts"], env: { ...env, PORT: "0", ROLE: "worker" } });
+    const workers: RunningProcess[] = [];
+    const addWorker = async (): Promise<RunningProcess> => {
+      const name = `worker ${workers.length}`;
+      const workerEnv = { ...env, ...options.workerEnv, PORT: "0", ROLE: "worker" };
+      const worker = run({ name, args: ["scripts/start.ts"], env: workerEnv });
+      workers.push(worker);
+      await worker.waitForOutput(/Ready in/);
+      return worker;
+    };
+    const worker = await addWorker();
 
     return {
       endpoint: {
@@ -112,8 +136,15 @@ export async function startStack(say: (line: string) => void): Promise<Stack> {
         worker: worker.pid,
         postgres: postgres.pid,
         redis: redis.pid,
-        model: model.pid,
+        ...(model ? { model: model.pid } : {}),
         client: process.pid,
+      },
+      workers,
+      addWorker,
+      kill: async (victim) => {
+        retired.add(victim);
+        victim.signal("SIGKILL");
+        await victim.exited;
       },
       broken,
       stop,

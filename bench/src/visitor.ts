@@ -2,7 +2,7 @@
 import { firstSeq, type Envelope } from "@agent-engine/protocol/envelope.ts";
 import { isTerminal } from "@agent-engine/protocol/events.ts";
 import { REALTIME_PATH, type ClientToServer, type ServerToClient } from "@agent-engine/protocol/realtime.ts";
-import type { Conversation, Submission, VisitorSession } from "@agent-engine/protocol/resources.ts";
+import type { Conversation, Run, Submission, VisitorSession } from "@agent-engine/protocol/resources.ts";
 import { preciseNowMs } from "@agent-engine/testing/stamps.ts";
 import { io, type Socket } from "socket.io-client";
 import { post } from "./http.ts";
@@ -19,8 +19,11 @@ export interface Answer {
 export type OnDelta = (delta: string, atMs: number) => void;
 
 export interface Visitor {
-  /** Creates a conversation and subscribes to it. */
-  newConversation(): Promise<string>;
+  /** Creates a conversation and subscribes to it; `onEnvelope` is told everything that arrives, in order. */
+  newConversation(onEnvelope?: (envelope: Envelope) => void): Promise<string>;
+  /** Sends a message and waits for nothing but its acceptance. */
+  send(conversationId: string, text: string): Promise<Submission>;
+  cancel(runId: string): Promise<Run>;
   /** Sends a message and waits for the run's end. Rejects when anything is lost, repeated, retried or fails. */
   ask(conversationId: string, text: string, onDelta?: OnDelta): Promise<Answer>;
   close(): void;
@@ -42,6 +45,7 @@ interface Following {
   lastSeq: number;
   assistant: Set<string>;
   asked: Asked | null;
+  onEnvelope: ((envelope: Envelope) => void) | undefined;
 }
 
 interface Asked {
@@ -83,10 +87,19 @@ export async function openVisitor(endpoint: Endpoint): Promise<Visitor> {
     for (const { asked } of following.values()) asked?.reject(new Error(`the socket closed: ${reason}`));
   });
 
+  const send = (conversationId: string, text: string): Promise<Submission> =>
+    post(
+      `${apiUrl}/v1/conversations/${conversationId}/messages`,
+      { clientMessageId: crypto.randomUUID(), text },
+      headers,
+    );
+
   return {
-    newConversation: async () => {
+    send,
+    cancel: (runId) => post<Run>(`${apiUrl}/v1/runs/${runId}/cancel`, {}, headers),
+    newConversation: async (onEnvelope) => {
       const { id } = await post<Conversation>(`${apiUrl}/v1/conversations`, {}, headers);
-      following.set(id, { lastSeq: 0, assistant: new Set(), asked: null });
+      following.set(id, { lastSeq: 0, assistant: new Set(), asked: null, onEnvelope });
       const ack = await socket.timeout(ASK_TIMEOUT_MS).emitWithAck("subscribe", { conversationId: id, after: 0 });
       if (!ack.ok) throw new Error(`subscribe: ${ack.error.code} ${ack.error.detail}`);
       return id;
@@ -118,11 +131,9 @@ export async function openVisitor(endpoint: Endpoint): Promise<Visitor> {
           },
         };
         const fail = conversation.asked.reject;
-        post<Submission>(
-          `${apiUrl}/v1/conversations/${conversationId}/messages`,
-          { clientMessageId: crypto.randomUUID(), text },
-          headers,
-        ).catch((error: unknown) => fail(error instanceof Error ? error : new Error(String(error))));
+        send(conversationId, text).catch((error: unknown) =>
+          fail(error instanceof Error ? error : new Error(String(error))),
+        );
       }),
     close: () => void socket.disconnect(),
   };
@@ -137,6 +148,7 @@ function receive(conversation: Following, envelope: Envelope): void {
   }
   delivered.events += envelope.seq - first + 1;
   conversation.lastSeq = envelope.seq;
+  conversation.onEnvelope?.(envelope);
   const { event } = envelope;
   if (event.type === "TEXT_MESSAGE_START" && event.role === "assistant") conversation.assistant.add(event.messageId);
   if (!asked) return;

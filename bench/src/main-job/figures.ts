@@ -1,22 +1,9 @@
+import { against, higher, lower, overhead, type Figure } from "../figure.ts";
 import type { ByProcess } from "../process-usage.ts";
 import { round } from "../statistics.ts";
 import type { Latency } from "./latency.ts";
 import type { Streams } from "./paced-streams.ts";
 import type { Throughput } from "./throughput.ts";
-
-export interface Figure {
-  name: string;
-  value: number;
-  unit: string;
-  /** The same, measured on the model without us in this run; null where there is no such thing. */
-  raw: number | null;
-  /** `value / raw`: for overheads `(raw + value) / raw`. */
-  ratio: number | null;
-  /** What must be reached, and what is aimed at: `≤` or `≥` by `better`. */
-  must: number | null;
-  aim: number | null;
-  better: "lower" | "higher";
-}
 
 export interface Measured {
   idleMb: ByProcess | null;
@@ -89,29 +76,7 @@ export function figuresOf(measured: Measured): Figure[] {
   return figures;
 }
 
-export function isMet(figure: Figure, goal: number): boolean {
-  return figure.better === "lower" ? figure.value <= goal : figure.value >= goal;
-}
-
 function productCores({ usage }: Streams): number | null {
   const { cpu, seconds } = usage;
   return cpu && PRODUCT.reduce((sum, name) => sum + (cpu[name] ?? 0), 0) / seconds;
-}
-
-type Goal = Omit<Figure, "value">;
-
-function lower(name: string, unit: string, must: number | null = null, aim: number | null = null): Goal {
-  return { name, unit, must, aim, better: "lower", raw: null, ratio: null };
-}
-
-function higher(name: string, unit: string, must: number | null = null, aim: number | null = null): Goal {
-  return { ...lower(name, unit, must, aim), better: "higher" };
-}
-
-function overhead(product: number, raw: number): Pick<Figure, "value" | "raw" | "ratio"> {
-  return { value: round(product - raw), raw, ratio: round(product / raw) };
-}
-
-function against(value: number, raw: number): Pick<Figure, "value" | "raw" | "ratio"> {
-  return { value, raw, ratio: round(value / raw) };
 }
