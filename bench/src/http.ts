@@ -52,6 +52,25 @@ export async function post<T>(url: string, body: unknown, headers: Record<string
   return JSON.parse(text) as T;
 }
 
+/** Reads the JSON of a 2xx answer. */
+export function get<T>(url: string, headers: Record<string, string> = {}): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, { agent, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (part: string) => (text += part));
+      response.on("end", () => {
+        const status = response.statusCode ?? 0;
+        if (status < 200 || status >= 300) reject(new HttpError(url, status, text.slice(0, 500)));
+        else resolve(JSON.parse(text) as T);
+      });
+      response.on("error", reject);
+    });
+    outgoing.on("error", reject);
+    outgoing.end();
+  });
+}
+
 export function closeConnections(): void {
   agent.destroy();
 }

@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
 import { mainJob } from "./main-job.ts";
 import { resilience } from "./resilience.ts";
+import { tenancy } from "./tenancy.ts";
 
-const BENCHMARKS = { "main-job": mainJob, resilience };
+const BENCHMARKS = { "main-job": mainJob, resilience, tenancy };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
