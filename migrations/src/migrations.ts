@@ -1,11 +1,13 @@
 import type { Migration } from "@mikro-orm/migrations";
 import { SpineMigration } from "./migration-20261122-spine.ts";
+import { DecisionsMigration } from "./migration-20261123-decisions.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
 
 const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261122-spine": SpineMigration,
+  "20261123-decisions": DecisionsMigration,
 };
 
 /** What the migrator runs, oldest first. */
