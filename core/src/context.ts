@@ -1,15 +1,29 @@
-import type { Id, TenantId, VisitorId, SiteId, AgentId, ApiKeyId } from "@agent-engine/protocol/ids.ts";
+import type {
+  Id,
+  TenantId,
+  VisitorId,
+  SiteId,
+  AgentId,
+  ApiKeyId,
+  MemberId,
+  UserId,
+} from "@agent-engine/protocol/ids.ts";
 import type { Logger } from "pino";
 import type { Config } from "./config/env.ts";
 import type { Database } from "./db/database.ts";
 import type { Tx } from "./db/transaction.ts";
 import type { EventBus } from "./events/bus.ts";
+import type { Role } from "./members/permissions.ts";
 import type { RunQueue } from "./queue/run-queue.ts";
 
-/** Who asks. A visitor reads and writes only their own conversations; a secret key what its scopes allow. */
+/**
+ * Who asks. A visitor reads and writes only their own conversations; a secret key does what its scopes allow, a member
+ * what their role does (`members/permissions.ts`).
+ */
 export type Actor =
   | { kind: "visitor"; visitorId: VisitorId; siteId: SiteId; agentId: AgentId }
   | { kind: "secret_key"; apiKeyId: ApiKeyId; scopes: readonly string[] }
+  | { kind: "member"; memberId: MemberId; userId: UserId; role: Role }
   | { kind: "worker" };
 
 /** What every verb may use. Built once per process by `openServices`; tests build it by hand. */

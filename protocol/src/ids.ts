@@ -11,6 +11,9 @@ export type VisitorId = Id<"visitor">;
 export type ConversationId = Id<"conv">;
 export type RunId = Id<"run">;
 export type ApiKeyId = Id<"key">;
+export type MemberId = Id<"member">;
+/** A person with an account, who may be a member of several tenants. */
+export type UserId = Id<"user">;
 
 const ID = /^[a-z]+_[0-9a-f]{32}$/;
 

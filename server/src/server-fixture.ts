@@ -6,7 +6,7 @@ import type { ReadyTenant } from "@agent-engine/core/tenancy/set-up-tenant.ts";
 import { transact } from "@agent-engine/core/db/transaction.ts";
 import { appendInTransaction } from "@agent-engine/core/events/append-in-transaction.ts";
 import { openServices, type OpenServices } from "@agent-engine/core/services.ts";
-import type { ApiKeyScope } from "@agent-engine/core/tenancy/api-key.ts";
+import type { ApiKeyScope } from "@agent-engine/core/members/permissions.ts";
 import { createApiKey } from "@agent-engine/core/tenancy/create-api-key.ts";
 import type { Audience, StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";

@@ -104,6 +104,8 @@ function principalOf(ctx: Ctx): string {
       return ctx.actor.visitorId;
     case "secret_key":
       return ctx.actor.apiKeyId;
+    case "member":
+      return ctx.actor.memberId;
     case "worker":
       return "worker";
   }

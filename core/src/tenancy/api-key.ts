@@ -1,19 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
 
-/** What a secret key may do. `*` is everything. */
-export const API_KEY_SCOPES = [
-  "*",
-  "agents:read",
-  "agents:write",
-  "runs:read",
-  "runs:write",
-  "conversations:read",
-  "conversations:write",
-  "documents:read",
-  "documents:write",
-] as const;
-export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
-
 /** A new secret key: 256 random bits, shown once; only its hash is kept. */
 export function newSecretKey(): string {
   return `sk_${randomBytes(32).toString("base64url")}`;

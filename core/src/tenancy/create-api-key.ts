@@ -1,7 +1,8 @@
 import type { Ctx } from "../context.ts";
 import { ApiKey } from "../db/entities/entities.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
-import { hashSecretKey, newSecretKey, type ApiKeyScope } from "./api-key.ts";
+import type { ApiKeyScope } from "../members/permissions.ts";
+import { hashSecretKey, newSecretKey } from "./api-key.ts";
 
 /** Makes a secret key. The key itself is in the answer and nowhere else: only its hash is kept. */
 export async function createApiKey(

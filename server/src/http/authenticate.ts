@@ -1,14 +1,14 @@
 import type { Services } from "@agent-engine/core/context.ts";
 import { ProblemError } from "@agent-engine/core/errors.ts";
-import type { ApiKeyScope } from "@agent-engine/core/tenancy/api-key.ts";
+import { isAllowed, type Permission } from "@agent-engine/core/members/permissions.ts";
 import { resolveApiKey } from "@agent-engine/core/tenancy/resolve-api-key.ts";
 import { verifyVisitorToken } from "@agent-engine/core/visitors/visitor-token.ts";
 import { parseOrigin } from "./origin.ts";
 import type { Principal } from "./request.ts";
 
-/** Who may call a route: secret keys with this scope, and visitors where it says so. */
+/** Who may call a route: secret keys with this scope, members whose role has it, and visitors where it says so. */
 export interface Access {
-  scope: Exclude<ApiKeyScope, "*">;
+  scope: Permission;
   visitor: boolean;
 }
 
@@ -66,8 +66,14 @@ export function authorize({ actor }: Principal, access: Access): void {
       if (access.visitor) return;
       throw new ProblemError("forbidden", "A visitor may not do this. Use a secret key, from your server.");
     case "secret_key":
-      if (actor.scopes.includes("*") || actor.scopes.includes(access.scope)) return;
+      if (isAllowed(actor, access.scope)) return;
       throw new ProblemError("forbidden", `This secret key lacks the scope \`${access.scope}\`.`);
+    case "member":
+      if (isAllowed(actor, access.scope)) return;
+      throw new ProblemError(
+        "forbidden",
+        `Your role (${actor.role}) may not do this: it lacks \`${access.scope}\`. Ask an admin of the tenant.`,
+      );
     default:
       throw new ProblemError("forbidden", "This credential may not call the API.");
   }
