@@ -28,6 +28,7 @@ const COMMANDS = {
   test: ["scripts/test.ts"],
   "test:long": ["scripts/test.ts", "--long"],
   bench: ["bench/src/main.ts"],
+  chaos: ["e2e/chaos/main.ts"],
   "create-tenant": ["scripts/create-tenant.ts"],
 };
 

@@ -5,7 +5,7 @@ import type { Conversation, EventPage, Run, Submission, VisitorSession } from "@
 import { REALTIME_PATH, type ClientToServer, type ServerToClient } from "@agent-engine/protocol/realtime.ts";
 import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
 import { io, type Socket } from "socket.io-client";
-import { SITE_ORIGIN } from "./cluster.ts";
+import { SITE_ORIGIN } from "./shop-tenant.ts";
 
 export interface Api {
   token: string;

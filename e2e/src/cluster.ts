@@ -10,6 +10,7 @@ import { startProcess, type RunningProcess } from "@agent-engine/testing/process
 import { startRedis, type TestRedis } from "@agent-engine/testing/redis.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import pg from "pg";
+import { createShopTenant, type TenantKeys } from "./shop-tenant.ts";
 
 export interface Cluster {
   servers: { url: string; process: RunningProcess }[];
@@ -18,7 +19,7 @@ export interface Cluster {
   redis: TestRedis;
   /** As the database's owner. */
   db: pg.Pool;
-  keys: { publishableKey: string; secretKey: string; agentId: string };
+  keys: TenantKeys;
   addWorker(): Promise<ClusterWorker>;
   stop(): Promise<void>;
 }
@@ -28,9 +29,6 @@ export interface ClusterWorker {
   /** Between this worker and Redis. */
   redisProxy: FaultProxy;
 }
-
-/** The origin that the tenant's site allows. */
-export const SITE_ORIGIN = "https://shop.example";
 
 export interface ClusterOptions {
   servers: number;
@@ -75,7 +73,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       servers.push({ url: `http://127.0.0.1:${port}`, process: child });
       await child.waitUntilReady(`http://127.0.0.1:${port}/readyz`, 60_000);
     }
-    const keys = await createTenant(env);
+    const keys = await createShopTenant(env);
     const workers: ClusterWorker[] = [];
     const addWorker = async (): Promise<ClusterWorker> => {
       const redisProxy = await startFaultProxy({ target: { port: redis.port } });
@@ -106,16 +104,4 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 async function liveWorkers(db: pg.Pool): Promise<number> {
   const { rows } = await db.query("select count(*)::int as n from workers where expires_at > now()");
   return rows[0].n;
-}
-
-/** As an operator does: with the command, and the keys it prints once. */
-async function createTenant(env: Record<string, string>): Promise<Cluster["keys"]> {
-  const child = startProcess({
-    name: "create-tenant",
-    args: ["scripts/create-tenant.ts", "--name", "Shop", "--origin", SITE_ORIGIN],
-    env,
-  });
-  const { code } = await child.exited;
-  if (code !== 0) throw new Error(`create-tenant failed:\n${child.logs()}`);
-  return JSON.parse(child.logs()) as Cluster["keys"];
 }

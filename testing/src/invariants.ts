@@ -42,6 +42,8 @@ export interface ClientView {
 }
 
 export interface InvariantInput {
+  /** Only these are looked at, for tests that share a database with others at work. Default: all. */
+  conversations?: readonly string[];
   acknowledged?: readonly Acknowledged[];
   ledger?: readonly LedgerEntry[];
   /** Retries of a write that operators decided, by idempotency key. */
@@ -52,20 +54,23 @@ export interface InvariantInput {
 /** Every violation of I1–I6; empty when all hold. Waiting until runs have settled (I4) is the caller's. */
 export async function violations(db: Database, input: InvariantInput = {}): Promise<Violation[]> {
   await refuseBlindRole(db);
+  const scope = input.conversations?.map(uuidOf) ?? null;
   return [
-    ...(await gaps(db)),
+    ...(await gaps(db, scope)),
     ...(await lostWrites(db, input.acknowledged ?? [])),
     ...repeatedEffects(input.ledger ?? [], input.operatorRetries ?? {}),
-    ...(await unsettledRuns(db)),
+    ...(await unsettledRuns(db, scope)),
     ...(await divergedClients(db, input.clients ?? [])),
-    ...(await staleEpochs(db)),
+    ...(await staleEpochs(db, scope)),
   ];
 }
 
 /** Runs that have neither ended nor wait for a person: wait for it to be 0 before checking. */
-export async function activeRuns(db: Database): Promise<number> {
+export async function activeRuns(db: Database, conversations?: readonly string[]): Promise<number> {
   const { rows } = await db.query<{ n: number }>(
-    "select count(*)::int as n from runs where status in ('queued', 'running')",
+    `select count(*)::int as n from runs
+     where status in ('queued', 'running') and ($1::uuid[] is null or conversation_id = any ($1))`,
+    [conversations?.map(uuidOf) ?? null],
   );
   return rows[0]?.n ?? 0;
 }
@@ -77,14 +82,23 @@ async function refuseBlindRole(db: Database): Promise<void> {
   if (rows[0]?.sees !== true) throw new Error("the invariants need a role that row level security does not apply to");
 }
 
-async function gaps(db: Database): Promise<Violation[]> {
-  const { rows } = await db.query<{ id: string; head: number; first: number; last: number; n: number }>(`
+/** Uuids of the conversations to look at; null for all. */
+type Scope = readonly string[] | null;
+
+async function gaps(db: Database, scope: Scope): Promise<Violation[]> {
+  const { rows } = await db.query<{ id: string; head: number; first: number; last: number; n: number }>(
+    `
     select h.conversation_id as id, h.last_seq::int as head, coalesce(e.first, 1)::int as first,
            coalesce(e.last, 0)::int as last, coalesce(e.n, 0)::int as n
     from conversation_heads h
-    left join (select conversation_id, min(seq) as first, max(seq) as last, count(*) as n from events group by 1) e
-      using (conversation_id)
-    where coalesce(e.first, 1) <> 1 or coalesce(e.last, 0) <> h.last_seq or coalesce(e.n, 0) <> h.last_seq`);
+    left join (
+      select conversation_id, min(seq) as first, max(seq) as last, count(*) as n from events
+      where $1::uuid[] is null or conversation_id = any ($1) group by 1
+    ) e using (conversation_id)
+    where ($1::uuid[] is null or h.conversation_id = any ($1))
+      and (coalesce(e.first, 1) <> 1 or coalesce(e.last, 0) <> h.last_seq or coalesce(e.n, 0) <> h.last_seq)`,
+    [scope],
+  );
   return rows.map((row) => ({
     invariant: "I1",
     subject: idOf("conv", row.id),
@@ -140,8 +154,9 @@ function repeatedEffects(
   return found;
 }
 
-async function unsettledRuns(db: Database): Promise<Violation[]> {
-  const { rows } = await db.query<{ id: string; status: string; ends: number; last: string | null }>(`
+async function unsettledRuns(db: Database, scope: Scope): Promise<Violation[]> {
+  const { rows } = await db.query<{ id: string; status: string; ends: number; last: string | null }>(
+    `
     select r.id, r.status, coalesce(e.ends, 0)::int as ends, e.last
     from runs r
     left join lateral (
@@ -152,7 +167,10 @@ async function unsettledRuns(db: Database): Promise<Violation[]> {
                case event->>'type' when 'RUN_FINISHED' then event->'outcome'->>'type' else event->>'type' end as kind
         from events where conversation_id = r.conversation_id and run_id = r.id
       ) of_run
-    ) e on true`);
+    ) e on true
+    where $1::uuid[] is null or r.conversation_id = any ($1)`,
+    [scope],
+  );
   const lastKind: Record<string, string> = {
     completed: "success",
     cancelled: "cancelled",
@@ -207,12 +225,15 @@ async function divergedClients(db: Database, clients: readonly ClientView[]): Pr
   return found;
 }
 
-async function staleEpochs(db: Database): Promise<Violation[]> {
-  const { rows } = await db.query<{ id: string; seq: number; epoch: number; newest: number }>(`
+async function staleEpochs(db: Database, scope: Scope): Promise<Violation[]> {
+  const { rows } = await db.query<{ id: string; seq: number; epoch: number; newest: number }>(
+    `
     select conversation_id as id, seq::int, epoch, newest from (
       select conversation_id, seq, epoch, max(epoch) over (partition by conversation_id order by seq) as newest
-      from events where epoch is not null
-    ) e where epoch < newest`);
+      from events where epoch is not null and ($1::uuid[] is null or conversation_id = any ($1))
+    ) e where epoch < newest`,
+    [scope],
+  );
   return rows.map((row) => ({
     invariant: "I6",
     subject: idOf("conv", row.id),

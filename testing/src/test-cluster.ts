@@ -20,6 +20,8 @@ export interface TestDatabase {
 export interface TestCluster {
   /** The template database's URL: enough for `cloneDatabase` in another process. */
   templateUrl: string;
+  /** The folder of the server's data and log. */
+  dir: string;
   pid: number;
   stop(): Promise<void>;
 }
@@ -65,7 +67,8 @@ async function administer(url: string, sql: string): Promise<void> {
   }
 }
 
-export async function startTestCluster(): Promise<TestCluster> {
+/** `durable`: it keeps what it acknowledged through a crash; slower. */
+export async function startTestCluster({ durable = false } = {}): Promise<TestCluster> {
   sweepAbandonedClusters();
   const folder = mkdtempSync(join(tmpdir(), FOLDER));
   writeFileSync(join(folder, "test-run.pid"), String(process.pid));
@@ -73,13 +76,14 @@ export async function startTestCluster(): Promise<TestCluster> {
   chmodSync(folder, 0o755);
   const postgres = await startEmbeddedPostgres({
     dir: join(folder, "postgres"),
-    durable: false,
+    durable,
     detached: false,
     say: () => undefined,
   });
   await migrate(postgres.ownerUrl, pino({ level: "silent" }));
   return {
     templateUrl: postgres.ownerUrl,
+    dir: postgres.dir,
     pid: postgres.pid,
     stop: async () => {
       await postgres.stop();
