@@ -1,6 +1,7 @@
 import type { Migration } from "@mikro-orm/migrations";
 import { SpineMigration } from "./migration-20261122-spine.ts";
 import { DecisionsMigration } from "./migration-20261123-decisions.ts";
+import { FairQueuesMigration } from "./migration-20261123-fair-queues.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -8,6 +9,7 @@ type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => 
 const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261122-spine": SpineMigration,
   "20261123-decisions": DecisionsMigration,
+  "20261123-fair-queues": FairQueuesMigration,
 };
 
 /** What the migrator runs, oldest first. */
