@@ -13,7 +13,7 @@ export async function applyMigrations(ownerUrl: string, roles: ServingRoles, log
     extensions: [Migrator],
     pool: { min: 0, max: 1 },
     driverOptions: {
-      options: `-c engine.app_role=${escaped(roles.app)} -c engine.system_role=${escaped(roles.system)}`,
+      options: `-c engine.app_role=${escaped(roles.app)} -c engine.system_role=${escaped(roles.system)} -c engine.accounts_role=${escaped(roles.accounts)}`,
     },
     migrations: {
       migrationsList: migrations,

@@ -43,10 +43,10 @@ function adminUrl(): string {
 
 async function rolesOf(url: string): Promise<string[]> {
   return asOwner(url, async (client) => {
-    const { rows } = await client.query<{ app: string; system: string }>(
-      "select app, system from serving_roles where to_regclass('serving_roles') is not null",
+    const { rows } = await client.query<{ app: string; system: string; accounts: string }>(
+      "select app, system, accounts from serving_roles where to_regclass('serving_roles') is not null",
     );
-    return rows.flatMap(({ app, system }) => [app, system]);
+    return rows.flatMap(({ app, system, accounts }) => [app, system, accounts]);
   }).catch(() => []);
 }
 
@@ -80,19 +80,35 @@ async function serves(servingUrl: string): Promise<void> {
 
 describe("an empty database", () => {
   test("is made ready, and found ready the second time", async () => {
-    const { servingUrl } = await migrate(database.ownerUrl, log);
+    const { servingUrl, accountsUrl } = await migrate(database.ownerUrl, log);
     const schema = await schemaOf(database.ownerUrl);
     expect(schema.length).toBeGreaterThan(50);
     await serves(servingUrl);
-    expect(await migrate(database.ownerUrl, log)).toEqual({ servingUrl });
+    expect(await migrate(database.ownerUrl, log)).toEqual({ servingUrl, accountsUrl });
     expect(await schemaOf(database.ownerUrl)).toEqual(schema);
+  });
+
+  test("of a version that knew no accounts gets their role, and keeps the others", async () => {
+    const { servingUrl } = await migrate(database.ownerUrl, log);
+    await asOwner(database.ownerUrl, (client) =>
+      client.query("alter table serving_roles drop column accounts, drop column accounts_password"),
+    );
+    const again = await migrate(database.ownerUrl, log);
+    expect(again.servingUrl).toBe(servingUrl);
+    await asOwner(again.accountsUrl, async (client) => {
+      expect((await client.query('select count(*)::int as n from auth."user"')).rows).toEqual([{ n: 0 }]);
+      await expect(client.query("select * from tenants")).rejects.toThrow("permission denied");
+    });
+    await asOwner(servingUrl, (client) =>
+      expect(client.query('select * from auth."user"')).rejects.toThrow("permission denied"),
+    );
   });
 
   test("is made ready once by several processes that start at the same moment", async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, () => migrate(database.ownerUrl, log)));
     expect(new Set(answers.map(({ servingUrl }) => servingUrl)).size).toBe(1);
     const applied = (await schemaOf(database.ownerUrl)).filter(({ kind }) => kind === "migration");
-    expect(applied.map(({ name }) => name)).toEqual(MIGRATION_NAMES);
+    expect(applied.map(({ name }) => name)).toEqual(MIGRATION_NAMES.toSorted());
     await serves(answers[0]?.servingUrl ?? "");
   });
 });
@@ -114,9 +130,9 @@ describe("an owner", () => {
 
   test("whose password holds anything a password may hold, and who is no superuser", async () => {
     const url = await ownerWith(`p@ss:w/ö r%25d?#[]&=+'"\\$\`{}`);
-    const { servingUrl } = await migrate(url, log);
+    const { servingUrl, accountsUrl } = await migrate(url, log);
     await serves(servingUrl);
-    expect(await migrate(url, log)).toEqual({ servingUrl });
+    expect(await migrate(url, log)).toEqual({ servingUrl, accountsUrl });
   });
 
   test("with the wrong password is told so, at once", async () => {

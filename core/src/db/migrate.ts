@@ -8,6 +8,8 @@ import { QUEUE_SCHEMA } from "../queue/run-queue.ts";
 export interface Migrated {
   /** The URL of the serving role, which is neither owner nor superuser. */
   servingUrl: string;
+  /** The URL of the role that sees people's accounts, and nothing else. */
+  accountsUrl: string;
 }
 
 /** One process migrates at a time; the others wait here, then find nothing to do. */
@@ -31,51 +33,75 @@ export async function migrate(ownerUrl: string, log: Logger): Promise<Migrated> 
     const roles = await ensureRoles(owner);
     if (!(await isUpToDate(owner))) await runMigrations(ownerUrl, roles, log);
     await migrateQueue(owner, roles);
-    const url = new URL(ownerUrl);
-    url.username = encodeURIComponent(roles.app);
-    url.password = encodeURIComponent(roles.password);
-    return { servingUrl: url.href };
+    return {
+      servingUrl: urlOf(ownerUrl, roles.app, roles.password),
+      accountsUrl: urlOf(ownerUrl, roles.accounts, roles.accountsPassword),
+    };
   } finally {
     await owner.end();
   }
+}
+
+function urlOf(ownerUrl: string, role: string, password: string): string {
+  const url = new URL(ownerUrl);
+  url.username = encodeURIComponent(role);
+  url.password = encodeURIComponent(password);
+  return url.href;
 }
 
 export interface ServingRoles {
   app: string;
   password: string;
   system: string;
+  accounts: string;
+  accountsPassword: string;
 }
 
+const LOGIN = "login nosuperuser nobypassrls nocreatedb nocreaterole noinherit";
+
+/** The roles of this database: made at the first start, or, by a later version that has more of them, completed. */
 async function ensureRoles(owner: pg.Client): Promise<ServingRoles> {
   await owner.query(`
     create table if not exists serving_roles (app text not null, password text not null, system text not null);
+    alter table serving_roles add column if not exists accounts text, add column if not exists accounts_password text;
     revoke all on serving_roles from public;
   `);
-  const known = await owner.query<ServingRoles>("select app, password, system from serving_roles");
-  if (known.rows[0]) return known.rows[0];
+  const { rows } = await owner.query<ServingRoles>(
+    `select app, password, system, accounts, accounts_password as "accountsPassword" from serving_roles`,
+  );
+  const known: Partial<ServingRoles> = rows[0] ?? {};
+  if (known.accounts) return known as ServingRoles;
 
-  const { rows } = await owner.query<{ name: string }>("select current_database() as name");
-  const database = (rows[0]?.name ?? "agent_engine").slice(0, 48);
-  const roles = { app: `${database}_app`, password: randomBytes(24).toString("hex"), system: `${database}_system` };
+  const current = await owner.query<{ name: string }>("select current_database() as name");
+  const database = (current.rows[0]?.name ?? "agent_engine").slice(0, 48);
+  const roles = {
+    app: known.app ?? `${database}_app`,
+    password: known.password ?? randomBytes(24).toString("hex"),
+    system: known.system ?? `${database}_system`,
+    accounts: `${database}_accounts`,
+    accountsPassword: randomBytes(24).toString("hex"),
+  };
   await owner.query("begin");
   await owner.query("select pg_advisory_xact_lock($1)", [ROLES_LOCK]);
-  for (const [role, options] of [
-    [roles.app, `login nosuperuser nobypassrls nocreatedb nocreaterole noinherit password '${roles.password}'`],
-    [roles.system, "nologin nosuperuser nobypassrls nocreatedb nocreaterole"],
-  ] as const) {
-    const name = owner.escapeIdentifier(role);
-    const exists = await owner.query("select 1 from pg_roles where rolname = $1", [role]);
-    await owner.query(`${exists.rowCount ? "alter" : "create"} role ${name} ${options}`);
+  if (!known.app) {
+    await makeRole(owner, roles.app, `${LOGIN} password '${roles.password}'`);
+    await makeRole(owner, roles.system, "nologin nosuperuser nobypassrls nocreatedb nocreaterole");
+    // The functions that work across tenants are handed to this role, which takes membership of it.
+    await owner.query(`grant ${owner.escapeIdentifier(roles.system)} to current_user`);
   }
-  // The functions that work across tenants are handed to this role, which takes membership of it.
-  await owner.query(`grant ${owner.escapeIdentifier(roles.system)} to current_user`);
-  await owner.query("insert into serving_roles (app, password, system) values ($1, $2, $3)", [
-    roles.app,
-    roles.password,
-    roles.system,
-  ]);
+  await makeRole(owner, roles.accounts, `${LOGIN} password '${roles.accountsPassword}'`);
+  await owner.query("delete from serving_roles");
+  await owner.query(
+    "insert into serving_roles (app, password, system, accounts, accounts_password) values ($1, $2, $3, $4, $5)",
+    [roles.app, roles.password, roles.system, roles.accounts, roles.accountsPassword],
+  );
   await owner.query("commit");
   return roles;
+}
+
+async function makeRole(owner: pg.Client, role: string, options: string): Promise<void> {
+  const exists = await owner.query("select 1 from pg_roles where rolname = $1", [role]);
+  await owner.query(`${exists.rowCount ? "alter" : "create"} role ${owner.escapeIdentifier(role)} ${options}`);
 }
 
 async function runMigrations(ownerUrl: string, roles: ServingRoles, log: Logger): Promise<void> {

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
@@ -76,6 +77,11 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
     `insert into tool_invocations (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect, arguments)
      values ($1::text || ':0:0', $2, $1::uuid, 0, 0, 'call', 'look_up', 'read', '{}')`,
     values,
+  );
+  await spine.owner.query(
+    `insert into members (id, tenant_id, email, role, invitation_hash, invitation_expires_at)
+     values ($1, $2, $3::text || '@example.com', 'viewer', $4, now() + interval '1 day')`,
+    [uuidOf(newId("member")), uuidOf(tenant.id), id, randomBytes(32)],
   );
   return id;
 }

@@ -30,6 +30,9 @@ const ApiKeySchema = defineEntity({
     scopes: p.array(),
     expiresAt: p.datetime(3).nullable(),
     revokedAt: p.datetime(3).nullable(),
+    lastUsedAt: p.datetime(3).nullable(),
+    previousHash: p.blob().nullable(),
+    previousUntil: p.datetime(3).nullable(),
     createdAt: createdAt(),
   },
 });
@@ -81,6 +84,9 @@ const SiteSchema = defineEntity({
     publishableKey: p.text(),
     allowedOrigins: p.array(),
     theme: p.json<Record<string, string>>(),
+    previousPublishableKey: p.text().nullable(),
+    previousKeyUntil: p.datetime(3).nullable(),
+    deletedAt: p.datetime(3).nullable(),
     createdAt: createdAt(),
   },
 });
@@ -111,6 +117,9 @@ const ConversationSchema = defineEntity({
     siteId: p.type(new IdType("site")).nullable(),
     visitorId: p.type(new IdType("visitor")).nullable(),
     mode: p.string().$type<"agent" | "operator">(),
+    forkedFrom: p.type(new IdType("conv")).nullable(),
+    forkedFromRun: p.type(new IdType("run")).nullable(),
+    forkedFromSeq: p.bigint().nullable(),
     createdAt: createdAt(),
   },
 });
