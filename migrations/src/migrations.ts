@@ -2,6 +2,7 @@ import type { Migration } from "@mikro-orm/migrations";
 import { SpineMigration } from "./migration-20261122-spine.ts";
 import { DecisionsMigration } from "./migration-20261123-decisions.ts";
 import { FairQueuesMigration } from "./migration-20261123-fair-queues.ts";
+import { MembersMigration } from "./migration-20261123-members.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -10,6 +11,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261122-spine": SpineMigration,
   "20261123-decisions": DecisionsMigration,
   "20261123-fair-queues": FairQueuesMigration,
+  "20261123-members": MembersMigration,
 };
 
 /** What the migrator runs, oldest first. */
