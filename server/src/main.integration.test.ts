@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { REALTIME_PATH, type EventsPush, type Hint, type RealtimeRefusal } from "@agent-engine/protocol/realtime.ts";
 import { firstSeq, type Envelope } from "@agent-engine/protocol/envelope.ts";
 import { startRedis, type TestRedis } from "@agent-engine/testing/redis.ts";
+import { readSse } from "@agent-engine/testing/sse-client.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { startServer, type RunningServer } from "./main.ts";
 import { append, call, converse, delta, say, startServerFixture, visit, type ServerFixture } from "./server-fixture.ts";
@@ -173,29 +174,73 @@ describe("two servers on Redis", () => {
     expect(visitor.hints).toEqual([]);
   });
 
-  test("repair their readers after Redis lost what it held, and refuse new sockets meanwhile", async () => {
+  test("say goodbye to their sockets when Redis is away and refuse new ones; streams go on, and sockets come back", async () => {
+    const { id } = await converse(fixture, token);
+    const readers = [await join(fixture.url, id), await join(second.url, id)];
+    const goodbyes: RealtimeRefusal[] = [];
+    for (const { socket } of readers) socket.on("closing", (reason: RealtimeRefusal) => void goodbyes.push(reason));
+    const streams = new AbortController();
+    const before = streamed(fixture.url, id, streams.signal);
+    redis.freeze();
+    try {
+      await waitFor(() => readers.every(({ socket }) => socket.disconnected), {
+        describe: "the sockets to be closed",
+        timeoutMs: 5_000,
+      });
+      const reason = { code: "realtime_unavailable", retryable: true, detail: expect.any(String) };
+      expect(goodbyes).toEqual([reason, reason]);
+      const refused = connectTo(fixture.url, token);
+      sockets.push(refused);
+      const error = await new Promise<Error & { data?: RealtimeRefusal }>((resolve) =>
+        refused.once("connect_error", resolve),
+      );
+      expect(error.data).toEqual(reason);
+
+      await append(fixture, id, [delta("while it is away")]);
+      const during = streamed(second.url, id, streams.signal);
+      for (const seqs of [before, during]) await waitFor(() => seqs.at(-1) === 1, { describe: "the event, over SSE" });
+      await append(fixture, id, [delta("and more", "msg_2")]);
+      for (const seqs of [before, during]) await waitFor(() => seqs.at(-1) === 2, { describe: "the next" });
+      expect(await call(fixture, "GET", "/readyz")).toMatchObject({
+        status: 200,
+        body: { status: "degraded", checks: { postgres: "ok", redis: "does not answer" } },
+      });
+    } finally {
+      redis.thaw();
+    }
+    await waitFor(() => fixture.services.bus.isHealthy(), { describe: "the bus to come back" });
+    const back = [await join(fixture.url, id), await join(second.url, id)];
+    await append(fixture, id, [delta("live again", "msg_3")]);
+    for (const { received } of back) await waitFor(() => received.at(-1)?.seq === 3, { describe: "live events" });
+    await waitFor(async () => (await call<{ status: string }>(fixture, "GET", "/readyz")).body.status === "ok", {
+      describe: "readiness",
+    });
+    streams.abort();
+  });
+
+  test("keep their sockets through a restart of Redis, and repair what it swallowed", async () => {
     const { id } = await converse(fixture, token);
     const readers = [await join(fixture.url, id), await join(second.url, id)];
     await redis.kill();
-    await waitFor(() => !fixture.services.bus.isHealthy(), { describe: "the bus to notice" });
-    const refused = connectTo(fixture.url, token);
-    sockets.push(refused);
-    const error = await new Promise<Error & { data?: RealtimeRefusal }>((resolve) =>
-      refused.once("connect_error", resolve),
-    );
-    expect(error.data).toMatchObject({ code: "realtime_unavailable", retryable: true });
-    expect(await call(fixture, "GET", "/readyz")).toMatchObject({
-      status: 503,
-      body: { checks: { redis: "does not answer" } },
-    });
     await append(fixture, id, [delta("lost on the bus")]);
-    for (const { received } of readers) await waitFor(() => received.at(-1)?.seq === 1, { describe: "the repair" });
     await redis.restart();
-    await waitFor(() => fixture.services.bus.isHealthy(), { describe: "the bus to come back" });
+    for (const { received } of readers) await waitFor(() => received.at(-1)?.seq === 1, { describe: "the repair" });
     await append(fixture, id, [delta("live again", "msg_2")]);
     for (const { received } of readers) await waitFor(() => received.at(-1)?.seq === 2, { describe: "live events" });
-    await waitFor(async () => (await call(fixture, "GET", "/readyz")).status === 200, { describe: "readiness" });
+    expect(readers.map(({ socket }) => socket.connected)).toEqual([true, true]);
   });
+
+  /** The seqs that an event stream delivers, growing as they come. */
+  function streamed(url: string, conversationId: string, signal: AbortSignal): number[] {
+    const seqs: number[] = [];
+    const read = async () => {
+      const headers = { authorization: `Bearer ${token}` };
+      const response = await fetch(`${url}/v1/conversations/${conversationId}/stream`, { headers, signal });
+      for await (const { id } of readSse(response)) seqs.push(Number(id));
+    };
+    read().catch(() => undefined);
+    return seqs;
+  }
 });
 
 /** The TCP socket under a client's WebSocket, to stop reading from it. */

@@ -39,17 +39,30 @@ export interface RunningServer {
 
 /** Starts HTTP, sockets and the hub on one port. Rejects with a clear message when the port is taken. */
 export async function startServer({ services, config, port }: ServerOptions): Promise<RunningServer> {
-  const { log, bus, clock } = services;
+  const { log, clock } = services;
   const hub = openHub(services);
   const isKnownOrigin = createKnownOrigins((patterns) => isOriginKnown(services, patterns), clock);
   const redis = config.redisUrl === null ? null : createRedisAdapter(config.redisUrl, log);
   const app = createApp({
     services,
-    events: { hub, bus, clock },
+    events: { hub, clock },
     isKnownOrigin,
     readiness: {
-      postgres: async () => void (await services.db.pool.query("select 1")),
-      ...(redis ? { redis: () => redis.ping() } : {}),
+      postgres: {
+        ask: async () => void (await services.db.pool.query("select 1")),
+        isRequired: true,
+        whenAway: "Requests are answered 503. Check that Postgres runs and that DATABASE_URL is right.",
+      },
+      ...(redis
+        ? {
+            redis: {
+              ask: () => redis.ping(),
+              isRequired: false,
+              whenAway:
+                "Sockets are refused and readers ask Postgres; messages and runs go on. Check that Redis runs and that REDIS_URL is right.",
+            },
+          }
+        : {}),
     },
     publicUrl: config.publicUrl,
     widgetDirectory: WIDGET_DIRECTORY,

@@ -18,7 +18,7 @@ afterAll(() => product.stop());
 async function atEvent(chat: Chat, count: number): Promise<void> {
   const reached = Promise.withResolvers<void>();
   let seen = 0;
-  const leave = await product.services.bus.subscribe(chat.conversationId, ({ events }) => {
+  const { leave } = product.services.bus.subscribe(chat.conversationId, ({ events }) => {
     seen += events.length;
     if (seen >= count) reached.resolve();
   });

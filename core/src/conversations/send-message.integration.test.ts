@@ -58,7 +58,7 @@ describe("a message", () => {
   test("becomes a message, a run, three events and a doorbell; readers hear of it after the commit", async () => {
     const conversationId = await startConversation(tenant);
     const published: PublishedBatch[] = [];
-    const leave = await spine.services.bus.subscribe(conversationId, (batch) => published.push(batch));
+    const { leave } = spine.services.bus.subscribe(conversationId, (batch) => published.push(batch));
     const ctx = { ...tenant.ctx, correlationId: "c-1" };
     const { message, run } = await sendMessage(ctx, { conversationId, clientMessageId: "m", text: "  Hello? \n" });
     leave();
@@ -103,7 +103,7 @@ describe("a message", () => {
       const before = await leftBehind(conversationId);
       const rungBefore = spine.rung.length;
       const published: PublishedBatch[] = [];
-      const leave = await spine.services.bus.subscribe(conversationId, (batch) => published.push(batch));
+      const { leave } = spine.services.bus.subscribe(conversationId, (batch) => published.push(batch));
       // The doorbell's record is the last thing written.
       await spine.owner.query("alter table jobs add constraint boom check (correlation_id <> 'boom') not valid");
       try {

@@ -224,7 +224,7 @@ describe("the fence", () => {
 test("what is told to readers is what is stored", async () => {
   const { claim, log } = await startWork();
   const told: unknown[] = [];
-  const leave = await spine.services.bus.subscribe(claim.conversationId, ({ events }) => told.push(...events));
+  const { leave } = spine.services.bus.subscribe(claim.conversationId, ({ events }) => told.push(...events));
   log.emit(fact("a"));
   log.emit({ type: "TEXT_MESSAGE_START", messageId: "msg_1", role: "assistant" }, "staff");
   await log.flush();

@@ -1,5 +1,6 @@
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { startRedis, type TestRedis } from "@agent-engine/testing/redis.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { freePort } from "../dev/free-port.ts";
@@ -9,6 +10,8 @@ import { createMemoryBus } from "./memory-bus.ts";
 import { createRedisBus } from "./redis-bus.ts";
 
 const log = pino({ level: "silent" });
+const AWAY = expect.stringMatching(/^Redis does not answer: .*REDIS_URL/);
+const BACK = expect.stringMatching(/^Redis answers again/);
 let redis: TestRedis;
 let buses: EventBus[] = [];
 
@@ -50,9 +53,9 @@ describe.each(kinds)("%s", (_name, open) => {
     const [publishing, listening] = await open();
     const [here, there] = [newId("conv"), newId("conv")];
     const heard: PublishedBatch[][] = [[], [], []];
-    await listening.subscribe(here, (one) => heard[0]?.push(one));
-    await listening.subscribe(here, (one) => heard[1]?.push(one));
-    await listening.subscribe(there, (one) => heard[2]?.push(one));
+    await listening.subscribe(here, (one) => heard[0]?.push(one)).inForce;
+    await listening.subscribe(here, (one) => heard[1]?.push(one)).inForce;
+    await listening.subscribe(there, (one) => heard[2]?.push(one)).inForce;
     const sent = Array.from({ length: 20 }, (_, index) => batch(here, index + 1));
     for (const one of sent) publishing.publish(one);
     await waitFor(() => heard[1]?.length === 20, { describe: "all batches" });
@@ -63,13 +66,14 @@ describe.each(kinds)("%s", (_name, open) => {
     const [publishing, listening] = await open();
     const conversationId = newId("conv");
     const [left, stayed]: number[][] = [[], []];
-    const leave = await listening.subscribe(conversationId, ({ events }) => left?.push(events[0]?.seq ?? 0));
-    const leaveToo = await listening.subscribe(conversationId, ({ events }) => stayed?.push(events[0]?.seq ?? 0));
-    leave();
+    const leaving = listening.subscribe(conversationId, ({ events }) => left?.push(events[0]?.seq ?? 0));
+    const staying = listening.subscribe(conversationId, ({ events }) => stayed?.push(events[0]?.seq ?? 0));
+    await Promise.all([leaving.inForce, staying.inForce]);
+    leaving.leave();
     publishing.publish(batch(conversationId, 1));
     await waitFor(() => stayed?.length === 1, { describe: "the first" });
-    leaveToo();
-    await listening.subscribe(conversationId, ({ events }) => stayed?.push(events[0]?.seq ?? 0));
+    staying.leave();
+    await listening.subscribe(conversationId, ({ events }) => stayed?.push(events[0]?.seq ?? 0)).inForce;
     publishing.publish(batch(conversationId, 2));
     await waitFor(() => stayed?.length === 2, { describe: "the second" });
     expect([left, stayed]).toEqual([[], [1, 2]]);
@@ -88,30 +92,127 @@ describe.each(kinds)("%s", (_name, open) => {
   });
 });
 
-test("after Redis was gone, subscriptions are in force again and everyone is told that batches may be missing", async () => {
-  const bus = await onRedis();
-  const conversationId = newId("conv");
-  const [heard, controls]: unknown[][] = [[], []];
-  await bus.subscribe(conversationId, (one) => heard?.push(one));
-  await bus.control.subscribe((message) => controls?.push(message));
-  let reconnects = 0;
-  bus.onReconnect(() => reconnects++);
-  await redis.kill();
-  await waitFor(() => !bus.isHealthy(), { describe: "the bus to notice" });
-  // Nothing waits and nothing throws; what is published now is lost.
-  bus.publish(batch(conversationId, 1));
-  bus.control.publish({ kind: "run.cancelled", runId: newId("run") });
-  await redis.restart();
-  await waitFor(() => bus.isHealthy(), { describe: "the bus to be back" });
+interface Heard {
+  batches: number;
+  controls: number;
+}
+
+/** Follows a conversation and the control channel, and says what was heard since the last look. */
+async function listenTo(bus: EventBus, conversationId: string): Promise<() => Heard> {
+  let heard: Heard = { batches: 0, controls: 0 };
+  await bus.subscribe(conversationId, () => heard.batches++).inForce;
+  await bus.control.subscribe(() => heard.controls++);
+  return () => {
+    const seen = heard;
+    heard = { batches: 0, controls: 0 };
+    return seen;
+  };
+}
+
+/** Publishes until both channels are heard again. */
+async function isHeard(publishing: EventBus, conversationId: string, heard: () => Heard): Promise<void> {
+  const sum: Heard = { batches: 0, controls: 0 };
   await waitFor(
     () => {
-      bus.publish(batch(conversationId, 2));
-      bus.control.publish({ kind: "run.cancelled", runId: newId("run") });
-      return (heard?.length ?? 0) > 0 && (controls?.length ?? 0) > 0;
+      publishing.publish(batch(conversationId));
+      publishing.control.publish({ kind: "run.cancelled", runId: newId("run") });
+      const { batches, controls } = heard();
+      sum.batches += batches;
+      sum.controls += controls;
+      return sum.batches > 0 && sum.controls > 0;
     },
-    { describe: "the subscriptions to be in force" },
+    { describe: () => `both channels: ${JSON.stringify(sum)}`, intervalMs: 20 },
   );
-  expect(reconnects).toBe(1);
+}
+
+describe("a Redis that goes away and comes back: the bus says so within 5 s, and everything is in force again", () => {
+  let proxy: FaultProxy;
+
+  beforeAll(async () => {
+    proxy = await startFaultProxy({ target: { port: redis.port } });
+  });
+  afterAll(() => proxy.stop());
+
+  const outages: [string, { begin: () => unknown; end: () => unknown }][] = [
+    ["killed, and empty when it comes back", { begin: () => redis.kill(), end: () => redis.restart() }],
+    ["frozen", { begin: () => redis.freeze(), end: () => redis.thaw() }],
+    [
+      "behind a line that refuses",
+      {
+        begin: async () => {
+          await proxy.setMode({ kind: "refuse" });
+          proxy.cut();
+        },
+        end: () => proxy.setMode({ kind: "pass" }),
+      },
+    ],
+    [
+      "behind a line that swallows everything",
+      { begin: () => proxy.setMode({ kind: "blackhole" }), end: () => proxy.setMode({ kind: "pass" }) },
+    ],
+    [
+      "behind a line whose far end is gone",
+      { begin: () => proxy.setMode({ kind: "half-open" }), end: () => proxy.setMode({ kind: "pass" }) },
+    ],
+  ];
+
+  test.each(outages)("%s", async (_name, { begin, end }) => {
+    const said: string[] = [];
+    const log = pino({ level: "info" }, { write: (line) => said.push(JSON.parse(line).msg) });
+    const bus = createRedisBus(`redis://127.0.0.1:${proxy.port}`, log);
+    buses.push(bus);
+    await waitFor(() => bus.isHealthy(), { describe: "the bus to connect" });
+    const [before, during] = [newId("conv"), newId("conv")];
+    const heard = await listenTo(bus, before);
+    await isHeard(bus, before, heard);
+    const told: boolean[] = [];
+    bus.onHealth((isHealthy) => told.push(isHealthy));
+
+    await begin();
+    try {
+      await waitFor(() => told.length > 0, { describe: "the bus to say so", timeoutMs: 5_000 });
+      expect(bus.isHealthy()).toBe(false);
+      // Nothing waits and nothing throws; what is published now is lost.
+      bus.publish(batch(before));
+      bus.control.publish({ kind: "run.cancelled", runId: newId("run") });
+      const { leave } = bus.subscribe(newId("conv"), () => {});
+      leave();
+    } finally {
+      await end();
+    }
+    const meanwhile: number[] = [];
+    const { inForce } = bus.subscribe(during, ({ events }) => meanwhile.push(events.length));
+    await inForce;
+    await waitFor(() => bus.isHealthy(), { describe: "the bus to be back" });
+    await isHeard(bus, before, heard);
+    bus.publish(batch(during));
+    await waitFor(() => meanwhile.length === 1, { describe: "a subscription made meanwhile" });
+    expect(told).toEqual([false, true]);
+    expect(said).toEqual([AWAY, BACK]);
+  });
+});
+
+test("a Redis that is back within a second is not missed, and everyone is told that batches may be missing", async () => {
+  const bus = await onRedis();
+  const conversationId = newId("conv");
+  const heard = await listenTo(bus, conversationId);
+  const told: boolean[] = [];
+  bus.onHealth((isHealthy) => told.push(isHealthy));
+  let reconnects = 0;
+  bus.onReconnect(() => reconnects++);
+  const proxy = await startFaultProxy({ target: { port: redis.port } });
+  const other = createRedisBus(`redis://127.0.0.1:${proxy.port}`, log);
+  buses.push(other);
+  await waitFor(() => other.isHealthy(), { describe: "the other to connect" });
+  const otherHeard = await listenTo(other, conversationId);
+  let otherReconnects = 0;
+  other.onReconnect(() => otherReconnects++);
+  expect(proxy.cut()).toBe(2);
+  await waitFor(() => otherReconnects > 0, { describe: "the reconnect" });
+  await isHeard(bus, conversationId, otherHeard);
+  await isHeard(other, conversationId, heard);
+  expect([told, reconnects, otherReconnects, other.isHealthy()]).toEqual([[], 0, 1, true]);
+  await proxy.stop();
 });
 
 test("a Redis that was never there makes a bus that is not healthy, and that closes", async () => {
@@ -129,7 +230,7 @@ test("a process starts while Redis is away, says so once, and hears control mess
   const heard: ControlMessage[] = [];
   await bus.control.subscribe((message) => heard.push(message));
   expect(bus.isHealthy()).toBe(false);
-  expect(said).toEqual(["Redis does not answer; trying again until it does"]);
+  expect(said).toEqual([AWAY]);
   await away.restart();
   const message: ControlMessage = { kind: "run.cancelled", runId: newId("run") };
   await waitFor(
@@ -139,7 +240,7 @@ test("a process starts while Redis is away, says so once, and hears control mess
     },
     { describe: "a control message" },
   );
-  expect(said.slice(1)).toEqual(["Redis answers again"]);
+  expect(said.slice(1)).toEqual([BACK]);
   await bus.close();
   await away.stop();
 });

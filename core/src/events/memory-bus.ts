@@ -8,13 +8,16 @@ export function createMemoryBus(): EventBus {
     publish(batch) {
       for (const listener of conversations.get(batch.conversationId) ?? []) listener(batch);
     },
-    async subscribe(conversationId, onBatch) {
+    subscribe(conversationId, onBatch) {
       const listeners = conversations.get(conversationId) ?? new Set();
       conversations.set(conversationId, listeners.add(onBatch));
-      return () => {
-        listeners.delete(onBatch);
-        if (listeners.size === 0 && conversations.get(conversationId) === listeners)
-          conversations.delete(conversationId);
+      return {
+        inForce: Promise.resolve(),
+        leave() {
+          listeners.delete(onBatch);
+          if (listeners.size === 0 && conversations.get(conversationId) === listeners)
+            conversations.delete(conversationId);
+        },
       };
     },
     onReconnect: () => () => {},
@@ -28,6 +31,7 @@ export function createMemoryBus(): EventBus {
       },
     },
     isHealthy: () => true,
+    onHealth: () => () => {},
     async close() {
       conversations.clear();
       controls.clear();

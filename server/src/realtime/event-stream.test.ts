@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Hono } from "hono";
-import { createMemoryBus } from "@agent-engine/core/events/memory-bus.ts";
 import type { AppEnv, Principal } from "../http/request.ts";
 import { openEventStream } from "./event-stream.ts";
 import { CONVERSATION, delta, HubFixture, TENANT } from "./hub-fixture.ts";
@@ -14,7 +13,7 @@ const VISITOR = {
 function serve(fixture: HubFixture, expiresAt: number | null = null) {
   const app = new Hono<AppEnv>();
   const principal: Principal = { ...VISITOR, expiresAt };
-  const source = { hub: fixture.hub, bus: createMemoryBus(), clock: () => Date.now() };
+  const source = { hub: fixture.hub, clock: () => Date.now() };
   app.get("/", (c) =>
     openEventStream(c, source, principal, { conversationId: CONVERSATION, runId: null, runEnded: false, after: 0 }),
   );

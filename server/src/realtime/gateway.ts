@@ -8,7 +8,7 @@ import { correlationIdOf } from "../http/request.ts";
 import { handshake } from "./handshake.ts";
 import type { Hub } from "./hub.ts";
 import type { RedisAdapter } from "./redis-adapter.ts";
-import { toRefusal } from "./refusal.ts";
+import { toRefusal, UNAVAILABLE } from "./refusal.ts";
 import { serveSocket } from "./serve-socket.ts";
 import { roomOf, type RealtimeServer, type RealtimeSocket } from "./socket.ts";
 
@@ -73,11 +73,21 @@ export async function openGateway({ http, services, hub, isKnownOrigin, redis }:
     if (message.kind === "hint") io.local.to(roomOf(message.hint.conversationId)).emit("hint", message.hint);
   });
 
+  function sayGoodbye(reason: RealtimeRefusal): void {
+    io.local.emit("closing", reason);
+    io.local.disconnectSockets(true);
+  }
+
+  // A socket that stays open and shows nothing would be worse than none: its reader goes on over SSE or by asking.
+  const stopWatching = services.bus.onHealth((isHealthy) => {
+    if (!isHealthy) sayGoodbye(UNAVAILABLE);
+  });
+
   return {
     async disconnect() {
+      stopWatching();
       stopHints();
-      io.local.emit("closing", restarting);
-      io.local.disconnectSockets(true);
+      sayGoodbye(restarting);
       await waitUntil(() => io.engine.clientsCount === 0, GOODBYE_MS);
     },
     close: () => io.close(),

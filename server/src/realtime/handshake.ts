@@ -2,7 +2,7 @@ import type { Services } from "@agent-engine/core/context.ts";
 import { authenticate } from "../http/authenticate.ts";
 import type { IsKnownOrigin } from "../http/known-origins.ts";
 import type { Principal } from "../http/request.ts";
-import { HandshakeRefused } from "./refusal.ts";
+import { HandshakeRefused, UNAVAILABLE } from "./refusal.ts";
 
 /** About 50 KB each: what one server holds before others should take over. */
 const MAX_CONNECTIONS = 20_000;
@@ -23,7 +23,7 @@ export async function handshake(
   { token, origin, connections }: HandshakeRequest,
 ): Promise<Principal> {
   if (!services.bus.isHealthy()) {
-    throw new HandshakeRefused("realtime_unavailable", "Live events cannot be delivered right now. Try again shortly.");
+    throw new HandshakeRefused(UNAVAILABLE.code, UNAVAILABLE.detail);
   }
   if (connections > MAX_CONNECTIONS) {
     throw new HandshakeRefused(

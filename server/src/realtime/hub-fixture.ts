@@ -30,12 +30,15 @@ export class HubFixture {
   constructor() {
     const bus: EventBus = {
       publish: () => {},
-      subscribe: async (_, onBatch) => {
+      subscribe: (_, onBatch) => {
         this.subscribed++;
         this.#listeners.add(onBatch);
-        return () => {
-          this.subscribed--;
-          this.#listeners.delete(onBatch);
+        return {
+          inForce: Promise.resolve(),
+          leave: () => {
+            this.subscribed--;
+            this.#listeners.delete(onBatch);
+          },
         };
       },
       onReconnect: (listener) => {
@@ -44,6 +47,7 @@ export class HubFixture {
       },
       control: { publish: () => {}, subscribe: async () => () => {} },
       isHealthy: () => true,
+      onHealth: () => () => {},
       close: async () => {},
     };
     this.hub = createHub({

@@ -6,6 +6,15 @@ import { MAX_BUFFERED_BYTES, PAGE_SIZE } from "./reader.ts";
 
 const seqs = (sink: FakeSink) => sink.received.map(({ from, seq }) => (from === undefined ? seq : `${from}-${seq}`));
 
+const READER = {
+  tenantId: TENANT,
+  conversationId: CONVERSATION,
+  after: 0,
+  audience: "all",
+  runId: null,
+  runEnded: false,
+} as const;
+
 async function liveReader(fixture: HubFixture, options: Parameters<HubFixture["open"]>[0] = {}): Promise<FakeSink> {
   const sink = await fixture.open(options);
   await fixture.settle();
@@ -151,15 +160,7 @@ describe("repair", () => {
       const hub = createHub({ bus: createMemoryBus(), readLog: async () => [], readHeads, onError: () => {} });
       await vi.advanceTimersByTimeAsync(4_000);
       expect(readHeads).not.toHaveBeenCalled();
-      const options = {
-        tenantId: TENANT,
-        conversationId: CONVERSATION,
-        after: 0,
-        audience: "all",
-        runId: null,
-        runEnded: false,
-      } as const;
-      await hub.open(options, new FakeSink());
+      await hub.open(READER, new FakeSink());
       await vi.advanceTimersByTimeAsync(4_000);
       expect(readHeads.mock.calls).toEqual([[[CONVERSATION]], [[CONVERSATION]]]);
       hub.close();
@@ -276,32 +277,48 @@ describe("opening and closing", () => {
     expect(fixture.hub.size).toEqual({ conversations: 0, readers: 0, heldBack: 0 });
   });
 
-  test("a bus that does not take the subscription refuses the reader, and the next attempt is fresh", async () => {
+  test("a bus that does not answer delays a reader by a second; what it misses is found when the bus does", async () => {
     vi.useFakeTimers();
     try {
       const bus = createMemoryBus();
-      const unsubscribe = vi.fn();
-      const late: ((release: () => void) => void)[] = [];
-      bus.subscribe = () => new Promise((resolve) => void late.push(resolve));
-      const hub = createHub({ bus, readLog: async () => [], readHeads: async () => new Map(), onError: () => {} });
-      const options = {
-        tenantId: TENANT,
-        conversationId: CONVERSATION,
-        after: 0,
-        audience: "all",
-        runId: null,
-        runEnded: false,
-      } as const;
-      const refused = expect(hub.open(options, new FakeSink())).rejects.toThrow(/did not take/);
-      await vi.advanceTimersByTimeAsync(5_000);
-      await refused;
-      expect(hub.size.conversations).toBe(0);
-      late[0]?.(unsubscribe);
+      const inForce = Promise.withResolvers<void>();
+      const leave = vi.fn();
+      bus.subscribe = () => ({ inForce: inForce.promise, leave });
+      const readHeads = vi.fn(async () => new Map<string, number>());
+      const readLog = vi.fn(async () => []);
+      const hub = createHub({ bus, readLog, readHeads, onError: () => {} });
+      const opening = hub.open(READER, new FakeSink());
+      await vi.advanceTimersByTimeAsync(999);
+      expect(readLog).not.toHaveBeenCalled();
+      await vi.advanceTimersByTimeAsync(1);
+      const reader = await opening;
+      expect(readLog).toHaveBeenCalledOnce();
+      expect(readHeads).not.toHaveBeenCalled();
+      inForce.resolve();
       await vi.advanceTimersByTimeAsync(0);
-      expect(unsubscribe).toHaveBeenCalledOnce();
-      bus.subscribe = async () => () => {};
-      await hub.open(options, new FakeSink());
-      expect(hub.size).toEqual({ conversations: 1, readers: 1, heldBack: 0 });
+      expect(readHeads).toHaveBeenCalledOnce();
+      reader.close();
+      expect(leave).toHaveBeenCalledOnce();
+      hub.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test("while the bus is away readers open at once, and heads are compared twice a second", async () => {
+    vi.useFakeTimers();
+    try {
+      const bus = createMemoryBus();
+      bus.subscribe = () => ({ inForce: new Promise(() => {}), leave: () => {} });
+      bus.isHealthy = () => false;
+      const readHeads = vi.fn(async () => new Map<string, number>());
+      const hub = createHub({ bus, readLog: async () => [], readHeads, onError: () => {} });
+      await hub.open(READER, new FakeSink());
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(readHeads).toHaveBeenCalledTimes(4);
+      bus.isHealthy = () => true;
+      await vi.advanceTimersByTimeAsync(4_000);
+      expect(readHeads).toHaveBeenCalledTimes(6);
       hub.close();
     } finally {
       vi.useRealTimers();

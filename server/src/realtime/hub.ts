@@ -5,16 +5,20 @@
  * log, begun only once its conversation's subscription is in force), cut-over (what arrived meanwhile), live (each batch
  * that continues its cursor). Whatever breaks the sequence, a lost batch, a gap, a slow network, sends it back to the
  * log. Every 2 s, and when the bus reconnects, the heads of all conversations with readers are compared in one query,
- * so that a batch lost without trace delays a reader by that much and no more.
+ * so that a batch lost without trace delays a reader by that much and no more. While the bus is away this is how readers
+ * get everything, twice a second.
  */
-import type { EventBus } from "@agent-engine/core/events/bus.ts";
+import type { BusSubscription, EventBus } from "@agent-engine/core/events/bus.ts";
 import { Channel, type LogQuery } from "./channel.ts";
 import type { Reader, ReaderOptions, Sink } from "./reader.ts";
 import { createSlots } from "./slots.ts";
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 
-const REPAIR_EVERY_MS = 2_000;
-const SUBSCRIBE_TIMEOUT_MS = 5_000;
+/** Heads are compared at each tick while the bus is away, else every 2 s. */
+const TICK_MS = 500;
+const TICKS_PER_REPAIR = 4;
+/** How long a backfill waits for its subscription. Begun without, what the bus did not bring is found by the repair. */
+const SUBSCRIBE_WAIT_MS = 1_000;
 /** Reads at once: a mass reconnect must leave connections for requests. */
 const READ_SLOTS = 6;
 
@@ -42,20 +46,19 @@ export interface HubSize {
 
 export interface Hub {
   /**
-   * Opens a reader; the caller has checked that it may read. Resolves once the subscription is in force and the
-   * backfill has begun; rejects when the bus does not take the subscription in time.
+   * Opens a reader; the caller has checked that it may read. Resolves once the backfill has begun, which a bus that is
+   * away delays by a second at most.
    */
   open(request: OpenReader, sink: Sink): Promise<Reader>;
-  /** Compares heads now. Runs by itself every 2 s and on the bus's reconnect. */
+  /** Compares heads now. Runs by itself: every 2 s, on the bus's reconnect, and oftener while it is away. */
   repair(): Promise<void>;
   readonly size: HubSize;
   /** Ends all readers. */
   close(): void;
 }
 
-interface Subscription {
+interface Subscription extends BusSubscription {
   channel: Channel;
-  ready: Promise<() => void>;
 }
 
 export function createHub({ bus, readLog, readHeads, onError, defer = setImmediate }: HubDeps): Hub {
@@ -64,6 +67,7 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
   let dirty: Channel[] = [];
   let repairing: Promise<void> | null = null;
   let isClosed = false;
+  let ticks = 0;
 
   function scheduleFlush(channel: Channel): void {
     if (dirty.push(channel) > 1) return;
@@ -82,13 +86,8 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
         onError("reading a conversation's log failed; its readers wait for the next repair", error),
       onEmpty: release,
     });
-    const subscription = {
-      channel,
-      ready: within(
-        SUBSCRIBE_TIMEOUT_MS,
-        bus.subscribe(conversationId, (batch) => channel.receive(batch)),
-      ),
-    };
+    const { inForce, leave } = bus.subscribe(conversationId, (batch) => channel.receive(batch));
+    const subscription = { channel, inForce, leave };
     subscriptions.set(conversationId, subscription);
     return subscription;
   }
@@ -97,10 +96,7 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
     const subscription = subscriptions.get(channel.conversationId);
     if (subscription?.channel !== channel) return;
     subscriptions.delete(channel.conversationId);
-    subscription.ready.then(
-      (unsubscribe) => unsubscribe(),
-      () => {},
-    );
+    subscription.leave();
   }
 
   async function compareHeads(): Promise<void> {
@@ -117,7 +113,9 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
     return (repairing ??= compareHeads().finally(() => (repairing = null)));
   }
 
-  const timer = setInterval(() => void repair(), REPAIR_EVERY_MS);
+  const timer = setInterval(() => {
+    if (++ticks % TICKS_PER_REPAIR === 0 || !bus.isHealthy()) void repair();
+  }, TICK_MS);
   timer.unref();
   const stopListening = bus.onReconnect(() => void repair());
 
@@ -126,12 +124,9 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
       if (isClosed) throw new Error("the hub is closed");
       const subscription = subscriptions.get(conversationId) ?? subscribe(tenantId, conversationId);
       const reader = subscription.channel.add(options, sink);
-      try {
-        await subscription.ready;
-      } catch (error) {
-        reader.close();
-        throw error;
-      }
+      // What falls between a backfill that could not wait and its subscription is found when that comes into force.
+      const inTime = bus.isHealthy() && (await within(SUBSCRIBE_WAIT_MS, subscription.inForce));
+      if (!inTime) void subscription.inForce.then(repair);
       reader.start();
       return reader;
     },
@@ -152,21 +147,11 @@ export function createHub({ bus, readLog, readHeads, onError, defer = setImmedia
   };
 }
 
-/** A subscription that comes too late is given back at once. */
-async function within(timeoutMs: number, subscribing: Promise<() => void>): Promise<() => void> {
+/** Whether it was done in time. */
+async function within(ms: number, done: Promise<void>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<"late">((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, "late");
-  });
-  try {
-    const first = await Promise.race([subscribing, timeout]);
-    if (first !== "late") return first;
-    subscribing.then(
-      (unsubscribe) => unsubscribe(),
-      () => {},
-    );
-    throw new Error(`the bus did not take a subscription within ${timeoutMs} ms`);
-  } finally {
-    clearTimeout(timer);
-  }
+  const late = new Promise<false>((resolve) => (timer = setTimeout(resolve, ms, false)));
+  const inTime = await Promise.race([done.then(() => true), late]);
+  clearTimeout(timer);
+  return inTime;
 }

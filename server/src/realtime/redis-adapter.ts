@@ -1,5 +1,6 @@
 import { createShardedAdapter } from "@socket.io/redis-adapter";
-import { Redis } from "ioredis";
+import { openRedis, WAIT } from "@agent-engine/core/redis/open-redis.ts";
+import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 
 export interface RedisAdapter {
@@ -14,12 +15,8 @@ export interface RedisAdapter {
  * clients of its own, which wait for Redis to come back and subscribe again by themselves.
  */
 export function createRedisAdapter(url: string, log: Logger): RedisAdapter {
-  const options = { maxRetriesPerRequest: null, retryStrategy: (attempt: number) => Math.min(attempt * 100, 1_000) };
-  const publisher = new Redis(url, options);
-  const subscriber = new Redis(url, options);
-  for (const client of [publisher, subscriber]) {
-    client.on("error", (error: Error) => log.debug({ err: error }, "redis connection error"));
-  }
+  const publisher = openRedis(url, log, WAIT);
+  const subscriber = openRedis(url, log, WAIT);
   return {
     adapter: createShardedAdapter(withoutRejections(publisher, log), withoutRejections(subscriber, log)),
     async ping() {

@@ -8,6 +8,13 @@ const RETRYABLE: Record<RealtimeErrorCode, boolean> = {
   realtime_unavailable: true,
 };
 
+/** Redis is away, or Postgres: what is missing here is the live way, not the conversation. */
+export const UNAVAILABLE: RealtimeRefusal = {
+  code: "realtime_unavailable",
+  retryable: true,
+  detail: "Live events cannot be delivered right now. Read the event stream or the events by page; sockets come back.",
+};
+
 /** Why a handshake is refused. Socket.IO hands `data` to the client with `connect_error`. */
 export class HandshakeRefused extends Error {
   readonly data: RealtimeRefusal;
@@ -28,9 +35,6 @@ export function toRefusal(error: unknown): HandshakeRefused {
     case "origin_not_allowed":
       return new HandshakeRefused(problem.code, problem.detail);
     default:
-      return new HandshakeRefused(
-        "realtime_unavailable",
-        "Live events cannot be delivered right now. Try again shortly.",
-      );
+      return new HandshakeRefused(UNAVAILABLE.code, UNAVAILABLE.detail);
   }
 }
