@@ -7,7 +7,7 @@ import { ConfigError, loadConfig } from "@agent-engine/core/config/env.ts";
 import { openServices } from "@agent-engine/core/services.ts";
 import { setUpTenant } from "@agent-engine/core/tenancy/set-up-tenant.ts";
 import { agentConfig } from "@agent-engine/protocol/schemas/requests.ts";
-import { parseOriginPattern } from "@agent-engine/server/http/origin.ts";
+import { parseOriginPattern } from "@agent-engine/core/sites/origin.ts";
 import { pino } from "pino";
 import { checkDatabase } from "./check-database.ts";
 import { StartFailure } from "./start-failure.ts";

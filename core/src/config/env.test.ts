@@ -62,6 +62,8 @@ describe("single variables", () => {
     [{ LOG_LEVEL: "loud" }, "LOG_LEVEL must be one of trace"],
     [{ DATABASE_URL: "mysql://db" }, "DATABASE_URL must be a URL like postgres://"],
     [{ DATABASE_REPLICA_URLS: "postgres://a/b,nonsense" }, "DATABASE_REPLICA_URLS must be a URL like postgres://"],
+    [{ SMTP_URL: "mail.example.com" }, "SMTP_URL must be a URL like smtp://"],
+    [{ SIGN_UP: "closed" }, "SIGN_UP must be one of invited, open"],
     [{ REDIS_URL: "localhost:6379" }, "REDIS_URL must be a URL like redis://"],
     [{ PUBLIC_URL: "chat.example.com" }, "PUBLIC_URL must be a URL that begins with http:// or https://"],
     [{ OPENAI_BASE_URL: "nowhere" }, "OPENAI_BASE_URL must be a URL that begins with http:// or https://"],
@@ -108,6 +110,18 @@ describe("production", () => {
 });
 
 describe("rules between variables", () => {
+  test("a mail server needs a sender", () => {
+    expect(problemsOf({ SMTP_URL: "smtp://mail.example.com:587" })).toEqual([
+      "MAIL_FROM is required when SMTP_URL is set: who mails are from.",
+    ]);
+    const from = "Agent Engine <no-reply@example.com>";
+    expect(parseConfig({ SMTP_URL: "smtps://u:p@mail.example.com", MAIL_FROM: from }).mail).toEqual({
+      smtpUrl: "smtps://u:p@mail.example.com",
+      from,
+    });
+    expect(parseConfig({ MAIL_FROM: from }).mail).toBeNull();
+  });
+
   test("a split role outside production needs services the processes can share", () => {
     expect(problemsOf({ ROLE: "worker" })).toEqual([
       "DATABASE_URL is required when ROLE is worker: separate processes must share it.",

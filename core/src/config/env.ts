@@ -19,6 +19,10 @@ export interface Config {
   /** Without a trailing slash. */
   publicUrl: string | null;
   consoleUrl: string | null;
+  trustedProxyHops: number;
+  signUp: Values["SIGN_UP"];
+  /** Null: mails are not sent, but logged outside production. */
+  mail: { smtpUrl: string; from: string } | null;
   /** The owner's; null means an embedded Postgres in `dataDir`. */
   databaseUrl: string | null;
   databaseReplicaUrls: string[];
@@ -81,6 +85,9 @@ function missing(values: Values, name: VariableName): boolean {
 /** Rules that concern several variables; run only when each one is well-formed by itself. */
 function crossCheck(values: Values): string[] {
   const problems: string[] = [];
+  if (values.SMTP_URL !== null && values.MAIL_FROM === null) {
+    problems.push("MAIL_FROM is required when SMTP_URL is set: who mails are from.");
+  }
   if (values.NODE_ENV === "production") {
     for (const name of NEEDED_IN_PRODUCTION) {
       if (missing(values, name)) problems.push(`${name} is required when NODE_ENV is production.`);
@@ -115,6 +122,12 @@ export function parseConfig(env: Environment): Config {
     consolePort: values.CONSOLE_PORT,
     publicUrl: values.PUBLIC_URL,
     consoleUrl: values.CONSOLE_URL,
+    trustedProxyHops: values.TRUSTED_PROXY_HOPS,
+    signUp: values.SIGN_UP,
+    mail:
+      values.SMTP_URL === null || values.MAIL_FROM === null
+        ? null
+        : { smtpUrl: values.SMTP_URL, from: values.MAIL_FROM },
     databaseUrl: values.DATABASE_URL,
     databaseReplicaUrls: values.DATABASE_REPLICA_URLS,
     redisUrl: values.REDIS_URL,

@@ -42,6 +42,7 @@ const httpUrl = url(["http:", "https:"], "a URL that begins with http:// or http
   text.replace(/\/+$/, ""),
 );
 const postgresUrl = url(["postgres:", "postgresql:"], "a URL like postgres://user:password@host:5432/database");
+const smtpUrl = url(["smtp:", "smtps:"], "a URL like smtp://user:password@host:587");
 const redisUrl = url(["redis:", "rediss:"], "a URL like redis://host:6379");
 const text = z.string();
 const optional = <T>(schema: z.ZodType<T>) => schema.nullable().default(null);
@@ -96,7 +97,31 @@ export const VARIABLES = {
     null,
     "Where browsers reach the API. Absent outside production: `http://localhost:<PORT>`.",
   ),
-  CONSOLE_URL: variable(optional(httpUrl), null, "Where browsers reach the console."),
+  CONSOLE_URL: variable(
+    optional(httpUrl),
+    null,
+    "Where browsers reach the console; mails link there. Absent: `http://localhost:<CONSOLE_PORT>`, or `PUBLIC_URL` in production.",
+  ),
+  TRUSTED_PROXY_HOPS: variable(
+    whole(0, 10, 0),
+    "0",
+    "How many proxies before the API add to `X-Forwarded-For`. 0: none, so the header is ignored and a client is the address that connects.",
+  ),
+  SIGN_UP: variable(
+    choice(["invited", "open"], "invited"),
+    "invited",
+    "Who may make an account: people who were `invited`, or everybody (`open`), who may then make a tenant of their own.",
+  ),
+  SMTP_URL: variable(
+    optional(smtpUrl),
+    null,
+    "The mail server. Absent: in production no mail is sent, which the log says; otherwise mails are written to the log.",
+  ),
+  MAIL_FROM: variable(
+    optional(text),
+    null,
+    "Sender of mails, as `Agent Engine <no-reply@example.com>`. Needed with `SMTP_URL`.",
+  ),
   SECRET_KEY: variable(
     list(text),
     null,

@@ -3,7 +3,7 @@ import { ProblemError } from "@agent-engine/core/errors.ts";
 import { isAllowed, type Permission } from "@agent-engine/core/members/permissions.ts";
 import { resolveApiKey } from "@agent-engine/core/tenancy/resolve-api-key.ts";
 import { verifyVisitorToken } from "@agent-engine/core/visitors/visitor-token.ts";
-import { parseOrigin } from "./origin.ts";
+import { parseOrigin } from "@agent-engine/core/sites/origin.ts";
 import type { Principal } from "./request.ts";
 
 /** Who may call a route: secret keys with this scope, members whose role has it, and visitors where it says so. */

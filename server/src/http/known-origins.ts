@@ -1,4 +1,4 @@
-import { originCandidates, parseOrigin } from "./origin.ts";
+import { originCandidates, parseOrigin } from "@agent-engine/core/sites/origin.ts";
 
 const KNOWN_FOR_MS = 30_000;
 /** Short, so that a page works soon after its site was added. */

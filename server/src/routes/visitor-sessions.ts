@@ -14,7 +14,7 @@ import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context } from "hono";
 import { visitorSessionRequest } from "@agent-engine/protocol/schemas/requests.ts";
 import type { Api } from "../http/api.ts";
-import { isOriginAllowed, parseOrigin } from "../http/origin.ts";
+import { isOriginAllowed, parseOrigin } from "@agent-engine/core/sites/origin.ts";
 import { visitorSessionSchema } from "../openapi/schemas.ts";
 
 /** Nobody is known yet: the session is opened by the platform itself, in the site's tenant. */
