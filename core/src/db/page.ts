@@ -1,6 +1,7 @@
 import type { Page } from "@agent-engine/protocol/resources.ts";
 import { isId } from "@agent-engine/protocol/ids.ts";
 import { ProblemError } from "../errors.ts";
+import { uuidOf } from "../ids.ts";
 
 export interface PageRequest {
   /** 1 to 100. */
@@ -20,6 +21,15 @@ export function pageOf<Row, Item extends { id: string }>(
 ): Page<Item> {
   const items = rows.slice(0, limit).map(toItem);
   return { items, nextCursor: rows.length > limit ? (items.at(-1)?.id ?? null) : null };
+}
+
+/** Above every id: the first page starts here, so that a list's statement always has a bound its index can use. */
+const ABOVE_ALL = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+
+/** What a page's ids are below, for SQL. */
+export function cursorUuid(prefix: string, cursor: string | null): string {
+  const id = cursorId(prefix, cursor);
+  return id === null ? ABOVE_ALL : uuidOf(id);
 }
 
 /** The id a page starts below. A cursor of another kind of list is refused. */
