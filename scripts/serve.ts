@@ -45,7 +45,7 @@ export async function serve(config: ServeConfig, { log }: { log: Logger }): Prom
     }
     if (config.role !== "server") {
       const { startWorker } = await import("@agent-engine/worker/main.ts");
-      worker = await startWorker({ services, config });
+      worker = await startWorker({ services, config, stall: config.modelSilence });
       parts.unshift(worker);
     }
     const apiUrl = server && (config.publicUrl ?? server.url);

@@ -37,6 +37,7 @@ describe("an empty environment", () => {
       secretKeys: [],
       logLevel: "info",
       workerConcurrency: 2000,
+      modelSilence: { firstPartMs: 30_000, gapMs: 20_000 },
     });
     expect(isAbsolute(config.dataDir)).toBe(true);
     expect(config.dataDir.endsWith(".data")).toBe(true);

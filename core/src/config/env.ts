@@ -34,6 +34,8 @@ export interface Config {
   dataDir: string;
   logLevel: Values["LOG_LEVEL"];
   workerConcurrency: number;
+  /** Milliseconds. */
+  modelSilence: { firstPartMs: number; gapMs: number };
   models: {
     openaiApiKey: string | null;
     openaiBaseUrl: string | null;
@@ -135,6 +137,10 @@ export function parseConfig(env: Environment): Config {
     dataDir: resolve(values.DATA_DIR),
     logLevel: values.LOG_LEVEL,
     workerConcurrency: values.WORKER_CONCURRENCY,
+    modelSilence: {
+      firstPartMs: values.MODEL_SILENCE_SECONDS * 1_000,
+      gapMs: Math.round((values.MODEL_SILENCE_SECONDS * 2_000) / 3),
+    },
     models: {
       openaiApiKey: values.OPENAI_API_KEY,
       openaiBaseUrl: values.OPENAI_BASE_URL,

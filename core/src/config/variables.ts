@@ -142,6 +142,11 @@ export const VARIABLES = {
     "2000",
     "How many runs a worker takes at once. Runs mostly wait for the network, so it is far above the number of cores.",
   ),
+  MODEL_SILENCE_SECONDS: variable(
+    whole(1, 600, 30),
+    "30",
+    "How long a model may say nothing before it begins; within an answer, two thirds of that. Then the attempt is given up and tried again. Raise it for a model of your own that is slow to begin.",
+  ),
   OPENAI_API_KEY: variable(optional(text), null, "Key for OpenAI; the `auto` provider then uses it."),
   OPENAI_BASE_URL: variable(
     optional(httpUrl),
