@@ -30,7 +30,10 @@ const step = fc.record({
   failures: fc.array(fc.record({ attempt, cutAfter: fc.nat(8) }), { maxLength: 2 }),
   attempt,
   interrupt: fc.option(
-    fc.record({ reason: fc.constantFrom("approval" as const, "operator" as const, "client_tool" as const) }),
+    fc.record({
+      reason: fc.constantFrom("approval" as const, "operator" as const, "client_tool" as const),
+      count: fc.integer({ min: 1, max: 3 }),
+    }),
     { freq: 4 },
   ),
 });
@@ -132,9 +135,11 @@ function playRun(plan: RunPlan, ids: Ids): Entry[] {
     for (const { event, audience } of playAttempt(`step-${index}`, attempt, ids, open)) emit(event, audience);
     if (interrupt) {
       for (const event of closeBrackets({ ...open, unanswered: [] })) emit(event);
-      const one = interruptOf(interrupt.reason, ids);
-      emit({ type: "RUN_FINISHED", threadId, runId, outcome: { type: "interrupt", interrupts: [one] } });
-      emit(custom("run.resumed", { interruptId: one.id, decision: "retry", by: "operator" }));
+      const interrupts = Array.from({ length: interrupt.count }, () => interruptOf(interrupt.reason, ids));
+      emit({ type: "RUN_FINISHED", threadId, runId, outcome: { type: "interrupt", interrupts } });
+      for (const { id } of interrupts) {
+        emit(custom("run.resumed", { interruptId: id, decision: "retry", by: "operator" }));
+      }
       emit({ type: "RUN_STARTED", threadId, runId });
     }
     for (const event of closeBrackets(open, { answer: { content: "done", newMessageId: () => ids("msg") } })) {
@@ -266,6 +271,15 @@ function interject(kind: string, text: string, ids: Ids): Entry[] {
       return [everyone({ type: "FROM_THE_FUTURE", value: text } as unknown as ConversationEvent)];
     case "future fact":
       return [everyone({ type: "CUSTOM", name: "from.the.future", value: { text } } as unknown as ConversationEvent)];
+    case "decided": {
+      const value = { runId: ids("run"), toolCallId: ids("call"), interruptId: ids("int") };
+      const event = custom("call.decided", { ...value, decision: "done", by: "operator" });
+      return [{ runId: null, audience: "staff", event }];
+    }
+    case "fork": {
+      const origin = { runId: ids("run"), conversationId: ids("conv"), seq: text.length };
+      return [{ runId: null, audience: "staff", event: custom("run.forked", origin) }];
+    }
     default:
       return [{ runId: null, audience: "staff", event: custom("operator.left", { name: "Ada" }) }];
   }

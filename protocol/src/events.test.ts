@@ -101,6 +101,13 @@ const facts: CustomValues = {
   "run.retrying": { attempt: 2, delayMs: 100, reason: "overloaded" },
   "run.superseded": { messageIds: ["msg_1"], toolCallIds: [] },
   "run.resumed": { interruptId: "int_1", decision: "retry", by: "operator" },
+  "call.decided": {
+    runId: "run_1",
+    toolCallId: "call_1",
+    interruptId: "int_1",
+    decision: "done",
+    by: "operator",
+  },
   "operator.joined": { name: "Ada" },
   "operator.left": { name: "Ada" },
   "conversation.mode": { mode: "operator" },

@@ -116,6 +116,8 @@ export type CustomName = keyof CustomValues;
 
 export type CustomEvent<Name extends CustomName = CustomName> = {
   [N in Name]: { type: "CUSTOM"; name: N; value: CustomValues[N] };
+  /** For staff: what became of a write whose run ended before anybody knew. */
+  "call.decided": { runId: string; toolCallId: string; interruptId: string; decision: string; by: string };
 }[Name];
 
 export type ConversationEvent =

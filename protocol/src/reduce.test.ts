@@ -252,6 +252,17 @@ describe("runs", () => {
     expect(resumed.runs[RUN]).not.toHaveProperty("interrupts");
   });
 
+  test("of several interrupts each is gone when it is decided, and the run waits on", () => {
+    const interrupts: Interrupt[] = ["int_1", "int_2"].map((id) => ({ id, reason: "approval" }));
+    const outcome = { type: "interrupt" as const, interrupts };
+    const parked: ConversationEvent = { type: "RUN_FINISHED", threadId: CONVERSATION, runId: RUN, outcome };
+    const decided = (interruptId: string) => custom("run.resumed", { interruptId, decision: "approve", by: "visitor" });
+    const first = fold(...asked, started, parked, decided("int_2")).runs[RUN];
+    expect(first).toMatchObject({ status: "waiting", interrupts: [{ id: "int_1" }] });
+    const both = fold(...asked, started, parked, decided("int_2"), decided("int_1")).runs[RUN];
+    expect(both).toMatchObject({ status: "waiting", interrupts: [] });
+  });
+
   test("an outcome from a later version leaves the run as it was", () => {
     const strange = { ...finished("success"), outcome: { type: "paused" } } as unknown as ConversationEvent;
     expect(fold(...asked, started, strange)).toEqual({ ...fold(...asked, started), lastSeq: 6 });

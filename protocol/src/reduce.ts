@@ -148,6 +148,13 @@ class Draft {
       case "run.retrying":
         if (run?.status === "running") this.#setRun({ ...run, retry: event.value });
         return;
+      case "run.resumed":
+        // The others are still to be decided; with none left the run is about to go on.
+        if (run?.status === "waiting") {
+          const interrupts = run.interrupts.filter(({ id }) => id !== event.value.interruptId);
+          this.#setRun({ ...run, interrupts });
+        }
+        return;
       case "run.superseded": {
         const gone = new Set([...event.value.messageIds, ...event.value.toolCallIds]);
         this.#messages = this.#state.messages.filter((message) => !gone.has(message.id));

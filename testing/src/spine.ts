@@ -106,9 +106,11 @@ export async function doorbellOf({ owner }: Spine, runId: string): Promise<Doorb
 /** Claims a run for a worker with its newest doorbell. */
 export async function claimFor(spine: Spine, worker: string, runId: string): Promise<Claim> {
   const claim = await claimRun(spine.services, await doorbellOf(spine, runId), worker);
-  if (!claim) throw new Error(`${runId} was not to be claimed`);
+  if (!claim || claim.kind === "suspect") throw new Error(`${runId} was not to be claimed`);
   return claim;
 }
+
+type GivenInterrupt = Partial<Interrupt> & Pick<Interrupt, "reason">;
 
 /** A claimed run as its worker writes it. */
 export interface Working {
@@ -117,8 +119,8 @@ export interface Working {
   /** Emits and waits for the commit. */
   write(...events: ConversationEvent[]): Promise<void>;
   complete(): Promise<void>;
-  /** Parks the run with one interrupt and answers it. */
-  wait(interrupt: Partial<Interrupt> & Pick<Interrupt, "reason">): Promise<Interrupt>;
+  /** Parks the run with these interrupts and answers the first. */
+  wait(...interrupts: [GivenInterrupt, ...GivenInterrupt[]]): Promise<Interrupt>;
 }
 
 /** Claims a run and starts it. */
@@ -152,9 +154,15 @@ export function workOn({ services, appender }: Spine, claim: Claim): Working {
           ),
       );
     },
-    async wait(given) {
-      const interrupt: Interrupt = { id: newId("int"), message: "Someone must look at this.", ...given };
-      const interrupts = [interrupt];
+    async wait(...given) {
+      const interruptOf = (one: GivenInterrupt): Interrupt => ({
+        id: newId("int"),
+        message: "Someone must look at this.",
+        ...one,
+      });
+      const [first, ...others] = given;
+      const interrupt = interruptOf(first);
+      const interrupts = [interrupt, ...others.map(interruptOf)];
       await log.takeOver(
         [{ event: { type: "RUN_FINISHED", ...run, outcome: { type: "interrupt", interrupts } } }],
         ({ fence, events }) =>

@@ -19,6 +19,7 @@ import { usageOfSteps } from "@agent-engine/core/runs/spent-usage.ts";
 import { lastToolStep } from "@agent-engine/core/runs/tool-steps.ts";
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import { closeBrackets } from "@agent-engine/protocol/brackets.ts";
+import { addUsage } from "@agent-engine/core/runs/usage.ts";
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { planContinuation, readHistory, type Continuation } from "./continuation.ts";
@@ -29,7 +30,8 @@ import { failedMessage } from "./engine/human-messages.ts";
 import type { ModelProvider } from "./engine/model-provider.ts";
 import type { RetryPolicy } from "./engine/retry-policy.ts";
 import type { ToolOutcome } from "./engine/tool-outcome.ts";
-import { addUsage, withoutTurns } from "./engine/usage.ts";
+import { withoutTurns } from "./engine/usage.ts";
+import { forkedTools } from "./recorded-results.ts";
 import { createRunEffects, type RunProgress } from "./run-effects.ts";
 
 export interface ExecuteDeps {

@@ -7,7 +7,8 @@ import { conversationState } from "@agent-engine/core/events/conversation-state.
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { cancelRun } from "@agent-engine/core/runs/cancel-run.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
-import { resumeRun, type Decision } from "@agent-engine/core/runs/resume-run.ts";
+import type { Decision } from "@agent-engine/core/runs/decisions.ts";
+import { resumeRun } from "@agent-engine/core/runs/resume-run.ts";
 import { forAudience, type Audience, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent, Interrupt } from "@agent-engine/protocol/events.ts";
 import type { AgentConfig, Run } from "@agent-engine/protocol/resources.ts";

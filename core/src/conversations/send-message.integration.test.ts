@@ -15,7 +15,10 @@ import {
   type Spine,
 } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import { publishAgent } from "../agents/publish-agent.ts";
+import { updateAgent } from "../agents/update-agent.ts";
 import type { PublishedBatch } from "../events/bus.ts";
+import { conversationState } from "../events/conversation-state.ts";
 import { idempotent } from "../idempotency/idempotent.ts";
 import { newId, uuidOf } from "../ids.ts";
 import { getRun } from "../runs/get-run.ts";
@@ -237,6 +240,89 @@ describe("a message while a run is under way", () => {
     expect(await leftBehind(conversationId)).toEqual(before);
     await running.complete();
     await ask(ctx, conversationId);
+  });
+
+  test("interrupt: runs that are only queued are cancelled too, in their order; none of them is rung", async () => {
+    const other = await openTenant(spine, { doubleSend: "queue" });
+    const { ctx, agentId } = other;
+    const conversationId = await startConversation(other);
+    const { run: first } = await ask(ctx, conversationId);
+    const running = await work(spine, worker, first.id);
+    await running.write(...beginAnswer(newId("msg"), "Half an ans"));
+    const { run: second } = await ask(ctx, conversationId);
+    const { run: third } = await ask(ctx, conversationId);
+    await updateAgent(ctx, { agentId, config: { doubleSend: "interrupt" } });
+    await publishAgent(ctx, agentId);
+    const { run: last } = await ask(ctx, conversationId);
+    const ends = (await storedEvents(spine.owner, conversationId)).flatMap(({ event, runId }) =>
+      event.type === "RUN_FINISHED" ? [runId] : [],
+    );
+    expect(ends).toEqual([first.id, second.id, third.id]);
+    expect([rungFor(second.id), rungFor(third.id)]).toEqual([[], []]);
+    expect(rungFor(last.id)).toHaveLength(1);
+    const { messages } = await conversationState(ctx, { conversationId }, "all");
+    expect(messages.filter(({ role }) => role === "assistant")).toMatchObject([
+      { text: "Half an ans", status: "incomplete" },
+    ]);
+  });
+
+  test("reject: a run that is only queued is in the way as well", async () => {
+    const other = await openTenant(spine, { doubleSend: "reject" });
+    const conversationId = await startConversation(other);
+    const { run } = await ask(other.ctx, conversationId);
+    await expect(ask(other.ctx, conversationId)).rejects.toMatchObject({
+      code: "run_active",
+      extra: { runId: run.id },
+    });
+  });
+
+  describe("twenty at once in a conversation where nothing is under way", () => {
+    const twenty = async (doubleSend: DoubleSendPolicy) => {
+      const other = await openTenant(spine, { doubleSend });
+      const conversationId = await startConversation(other);
+      const answers = await Promise.allSettled(
+        Array.from({ length: 20 }, (_, index) => ask(other.ctx, conversationId, `message ${index}`)),
+      );
+      const taken = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value.run.id] : []));
+      const refused = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason as unknown] : []));
+      const stored = await storedEvents(spine.owner, conversationId);
+      // By their place in the log, which is the order in which they were taken.
+      const order = stored.flatMap(({ event, runId }) => (event.type === "TEXT_MESSAGE_START" ? [runId] : []));
+      const ends = stored.flatMap(({ event, runId }) => (event.type === "RUN_FINISHED" ? [runId] : []));
+      expect(new Set(order)).toEqual(new Set(taken));
+      const rung = order.filter((runId) => rungFor(runId ?? "").length > 0);
+      const statuses = await Promise.all(order.map(async (runId) => (await getRun(other.ctx, runId ?? "")).status));
+      return { ...other, conversationId, order: order as string[], refused, ends, rung, statuses };
+    };
+
+    test("queue: all are taken, one goes, and each goes when the one before it ends", async () => {
+      const { order, refused, ends, rung, statuses } = await twenty("queue");
+      expect([order.length, refused.length, ends.length]).toEqual([20, 0, 0]);
+      expect(rung).toEqual([order[0]]);
+      expect(new Set(statuses)).toEqual(new Set(["queued"]));
+      for (const [index, runId] of order.entries()) {
+        expect(rungFor(order[index + 1] ?? "")).toEqual([]);
+        await (await work(spine, worker, runId)).complete();
+      }
+    });
+
+    test("interrupt: all are taken, the last one goes, and the others were cancelled in their order", async () => {
+      const { order, refused, ends, statuses } = await twenty("interrupt");
+      expect([order.length, refused.length]).toEqual([20, 0]);
+      expect(ends).toEqual(order.slice(0, -1));
+      expect(statuses).toEqual([...Array<string>(19).fill("cancelled"), "queued"]);
+      expect(await jobsOf(spine, order.at(-1) ?? "")).toEqual([{ handOver: 1, state: "dispatched" }]);
+    });
+
+    test("reject: one is taken, and nineteen are told which", async () => {
+      const { order, refused, rung, statuses } = await twenty("reject");
+      expect([order.length, refused.length]).toEqual([1, 19]);
+      for (const problem of refused) {
+        expect(problem).toMatchObject({ code: "run_active", extra: { runId: order[0] } });
+      }
+      expect(rung).toEqual(order);
+      expect(statuses).toEqual(["queued"]);
+    });
   });
 
   test.each(["queue", "interrupt", "reject"] as const)(

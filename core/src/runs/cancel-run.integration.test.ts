@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { forAudience } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
@@ -20,12 +21,14 @@ import {
   type Spine,
 } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import type { ControlMessage } from "../events/bus.ts";
 import { conversationState } from "../events/conversation-state.ts";
 import { newId } from "../ids.ts";
 import { cancelRun } from "./cancel-run.ts";
 import { claimRun } from "./claim-run.ts";
 import { getRun } from "./get-run.ts";
+import { listRuns } from "./list-runs.ts";
 import { resumeRun } from "./resume-run.ts";
 
 let spine: Spine;
@@ -254,31 +257,269 @@ test("and through all of this every log ends as its run's row says", async () =>
   expect(found.filter(({ detail }) => !/^still (queued|running)$/.test(detail))).toEqual([]);
 });
 
+/** A run of one recorded step with these calls. */
+async function withCalls(runId: string, calls: readonly [effect: string, status: string, more?: string][]) {
+  await spine.owner.query(
+    `insert into steps (run_id, step_index, tenant_id, key, status, usage) values ($1, 0, $2, $3, 'tools', $4)`,
+    [
+      runId.slice(4),
+      tenant.id.slice(7),
+      `${runId}:0`,
+      JSON.stringify([{ provider: "openai", model: "m", inputTokens: 7, outputTokens: 3, totalTokens: 10 }]),
+    ],
+  );
+  for (const [index, [effect, status, outcome]] of calls.entries()) {
+    await spine.owner.query(
+      `insert into tool_invocations (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect,
+         arguments, status, attempts, toolkit, host, outcome, started_at)
+       values ($1, $2, $3, 0, $4, $5, 'mail', $6, '{"to":"ada"}', $7, 1, 'post', 'mail.example', $8, '2026-01-01')`,
+      [
+        `${runId}:${index}`,
+        tenant.id.slice(7),
+        runId.slice(4),
+        index,
+        `call_${index}`,
+        effect,
+        status,
+        outcome ?? null,
+      ],
+    );
+  }
+}
+
+const statusesOf = async (runId: string) =>
+  (
+    await spine.owner.query<{ status: string }>(
+      "select status from tool_invocations where run_id = $1 order by call_index",
+      [runId.slice(4)],
+    )
+  ).rows.map(({ status }) => status);
+
 test("a write that was sent and not answered stays open; what was never sent, or only read, does not", async () => {
   const { runId } = await queued();
   await work(spine, worker, runId);
-  await spine.owner.query(
-    `insert into steps (run_id, step_index, tenant_id, key, status) values ($1, 0, $2, $3, 'tools')`,
-    [runId.slice(4), tenant.id.slice(7), `${runId}:0`],
-  );
-  const calls: [effect: string, status: string][] = [
+  await withCalls(runId, [
     ["write", "started"],
     ["write", "intended"],
     ["read", "started"],
-  ];
-  for (const [index, [effect, status]] of calls.entries()) {
-    await spine.owner.query(
-      `insert into tool_invocations
-         (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect, arguments, status)
-       values ($1, $2, $3, 0, $4, $5, 'mail', $6, '{}', $7)`,
-      [`${runId}:${index}`, tenant.id.slice(7), runId.slice(4), index, `call_${index}`, effect, status],
-    );
-  }
+  ]);
   await cancelRun(tenant.ctx, runId);
-  const { rows } = await spine.owner.query(
-    "select status from tool_invocations where run_id = $1 order by call_index",
-    [runId.slice(4)],
-  );
-  expect(rows.map(({ status }) => status)).toEqual(["outcome_unknown", "intended", "started"]);
+  expect(await statusesOf(runId)).toEqual(["outcome_unknown", "intended", "started"]);
   expect(await getRun(tenant.ctx, runId)).toMatchObject(ENDED);
+});
+
+test("what its finished steps have used is on record", async () => {
+  const { conversationId, runId } = await queued();
+  await work(spine, worker, runId);
+  await withCalls(runId, []);
+  const usage = [{ provider: "openai", model: "m", inputTokens: 7, outputTokens: 3, totalTokens: 10 }];
+  expect(await cancelRun(tenant.ctx, runId)).toMatchObject({ ...ENDED, usage });
+  expect((await storedEvents(spine.owner, conversationId)).at(-1)?.event).toMatchObject({
+    type: "RUN_FINISHED",
+    usage,
+  });
+});
+
+describe("a write left open by a run that has ended", () => {
+  const UNKNOWN = JSON.stringify({
+    status: "outcome_unknown",
+    failure: { kind: "unknown_outcome", code: "timeout", detail: "silence", requestId: "req_7", retryAfterMs: null },
+    interruptId: "int_00000000000000000000000000000007",
+  });
+  const cancelledMidway = async (calls: readonly [string, string, string?][] = [["write", "started"]]) => {
+    const visitor = await visitorOf(tenant);
+    const conversationId = await startConversation({ ...tenant, ctx: visitor });
+    const { run } = await ask(visitor, conversationId);
+    await work(spine, worker, run.id);
+    await withCalls(run.id, calls);
+    return { visitor, conversationId, runId: run.id, run: await cancelRun(tenant.ctx, run.id) };
+  };
+
+  test("is a question that staff read at the run, with what was sent, when and to whom; visitors do not", async () => {
+    const { runId, run, visitor } = await cancelledMidway([
+      ["write", "started"],
+      ["idempotent", "started"],
+      ["write", "succeeded", '{"status":"succeeded","content":"ok"}'],
+      ["write", "outcome_unknown", UNKNOWN],
+    ]);
+    expect(run.interrupts).toMatchObject([
+      {
+        id: expect.stringMatching(/^int_[0-9a-f]{32}$/),
+        reason: "operator",
+        toolCallId: "call_0",
+        metadata: {
+          tool: "mail",
+          provider: "post",
+          host: "mail.example",
+          outcome: "unknown",
+          arguments: { to: "ada" },
+          idempotencyKey: `${runId}:0`,
+          sentAt: "2026-01-01T00:00:00.000Z",
+          choices: ["done", "abort"],
+        },
+      },
+      // It was asked before the run ended, and keeps its id.
+      {
+        id: "int_00000000000000000000000000000007",
+        toolCallId: "call_3",
+        metadata: { code: "timeout", requestId: "req_7" },
+      },
+    ]);
+    expect((await listRuns(tenant.ctx, { limit: 1, cursor: null })).items).toMatchObject([
+      { id: runId, interrupts: run.interrupts },
+    ]);
+    const seen = await getRun(visitor, runId);
+    expect(seen.interrupts).toEqual([]);
+    for (const { id } of run.interrupts) {
+      const deciding = resumeRun(visitor, { runId, interruptId: id, decision: "done" });
+      await expect(deciding).rejects.toMatchObject({ code: "not_found" });
+    }
+  });
+
+  test.each([
+    ["done", "succeeded"],
+    ["abort", "outcome_unknown"],
+  ] as const)("is decided once: %s, by whom and when", async (decision, status) => {
+    const { conversationId, runId, run } = await cancelledMidway();
+    const [question] = run.interrupts;
+    const input = { runId, interruptId: question?.id ?? "", decision, payload: { content: "seen in the outbox" } };
+    const [first, second] = await Promise.allSettled([resumeRun(tenant.ctx, input), resumeRun(tenant.ctx, input)]);
+    const [won, lost] = first.status === "fulfilled" ? [first, second] : [second, first];
+    expect(won).toMatchObject({ value: { status: "cancelled", interrupts: [] } });
+    expect(lost).toMatchObject({
+      reason: { code: "interrupt_resolved", detail: expect.stringContaining(`decided ${decision} (by operator)`) },
+    });
+    expect(await statusesOf(runId)).toEqual([status]);
+    const { rows } = await spine.owner.query("select decision from tool_invocations where run_id = $1", [
+      runId.slice(4),
+    ]);
+    const actor = expect.stringMatching(/^key_/);
+    const at = expect.stringMatching(/Z$/);
+    expect(rows).toMatchObject([{ decision: { kind: decision, by: "operator", actor, at, outcome: "unknown" } }]);
+    const last = (await storedEvents(spine.owner, conversationId)).at(-1);
+    expect(last).toMatchObject({
+      audience: "staff",
+      runId: null,
+      event: { name: "call.decided", value: { runId, toolCallId: "call_0", decision, by: "operator" } },
+    });
+    expect((await written(conversationId, runId)).at(-1)).toBe("RUN_FINISHED cancelled");
+  });
+
+  test("is not made again: the answer says why", async () => {
+    const { runId, run } = await cancelledMidway();
+    const retry = resumeRun(tenant.ctx, { runId, interruptId: run.interrupts[0]?.id ?? "", decision: "retry" });
+    await expect(retry).rejects.toMatchObject({ code: "conflict", detail: expect.stringContaining("has ended") });
+    expect(await getRun(tenant.ctx, runId)).toMatchObject({ interrupts: run.interrupts });
+  });
+
+  test("outlives an abort of another question, and a message that made its run give way", async () => {
+    const { conversationId, runId } = await queued();
+    const running = await work(spine, worker, runId);
+    await withCalls(runId, [
+      ["write", "outcome_unknown", UNKNOWN],
+      ["write", "outcome_unknown", UNKNOWN.replace("0007", "0008")],
+      ["write", "started"],
+    ]);
+    const metadata = { outcome: "unknown" };
+    const open = { reason: "operator" as const, metadata };
+    await running.wait(
+      { ...open, id: "int_00000000000000000000000000000007", toolCallId: "call_0" },
+      { ...open, id: "int_00000000000000000000000000000008", toolCallId: "call_1" },
+      // Nothing listened: it was begun and certainly never left.
+      { ...open, toolCallId: "call_2", metadata: { outcome: "not_done" } },
+    );
+    const aborted = await resumeRun(tenant.ctx, {
+      runId,
+      interruptId: "int_00000000000000000000000000000007",
+      decision: "abort",
+    });
+    expect(aborted).toMatchObject({ status: "failed", interrupts: [{ id: "int_00000000000000000000000000000008" }] });
+    expect(await statusesOf(runId)).toEqual(["outcome_unknown", "outcome_unknown", "cancelled"]);
+
+    const { run } = await ask(tenant.ctx, conversationId);
+    const again = await work(spine, worker, run.id);
+    await withCalls(run.id, [["write", "outcome_unknown", UNKNOWN]]);
+    const asked = await again.wait({ ...open, id: "int_00000000000000000000000000000007", toolCallId: "call_0" });
+    await ask(tenant.ctx, conversationId);
+    const left = await getRun(tenant.ctx, run.id);
+    expect(left).toMatchObject({ status: "cancelled", interrupts: [{ id: asked.id }] });
+    const settled = await resumeRun(tenant.ctx, { runId: run.id, interruptId: asked.id, decision: "done" });
+    expect(settled.interrupts).toEqual([]);
+  });
+});
+
+describe("in the order in which they come to the conversation", () => {
+  /** Holds the conversation until both wait for it, the first before the second; then lets them go. */
+  async function oneAfterTheOther<A, B>(conversationId: string, first: () => Promise<A>, second: () => Promise<B>) {
+    const holder = await spine.owner.connect();
+    const waiting = async (count: number) => {
+      await waitFor(
+        async () => {
+          const { rows } = await spine.owner.query<{ n: number }>(
+            `select count(*)::int as n from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock' and state = 'active'`,
+          );
+          return rows[0]?.n === count;
+        },
+        { describe: `${count} to wait for the conversation` },
+      );
+    };
+    try {
+      await holder.query("begin");
+      await holder.query("select 1 from conversation_heads where conversation_id = $1 for update", [
+        conversationId.slice(5),
+      ]);
+      const one = first();
+      await waiting(1);
+      const two = second();
+      await waiting(2);
+      await holder.query("commit");
+      return await Promise.allSettled([one, two]);
+    } finally {
+      holder.release();
+    }
+  }
+
+  test("cancelling and the run's end have exactly one outcome: the first one's", async () => {
+    const seeded = fc.sample(fc.boolean(), { numRuns: 10, seed: 20261123 });
+    expect(new Set(seeded).size).toBe(2);
+    for (const cancelsFirst of seeded) {
+      const { conversationId, runId } = await queued();
+      const running = await work(spine, worker, runId);
+      await running.write(...beginAnswer(newId("msg")));
+      running.log.emit({ type: "TEXT_MESSAGE_END", messageId: running.log.brackets.messageId ?? "" });
+      running.log.emit({ type: "STEP_FINISHED", stepName: "step-0" });
+      await running.log.flush();
+      const complete = () => running.complete();
+      const cancel = () => cancelRun(tenant.ctx, runId);
+      const [first, second] = cancelsFirst
+        ? await oneAfterTheOther(conversationId, cancel, complete)
+        : await oneAfterTheOther(conversationId, complete, cancel);
+      expect(first.status).toBe("fulfilled");
+      // Who completes too late is told so; who cancels too late reads what the run became.
+      expect(second.status).toBe(cancelsFirst ? "rejected" : "fulfilled");
+      const outcome = cancelsFirst ? "cancelled" : "success";
+      expect(await getRun(tenant.ctx, runId)).toMatchObject({ status: cancelsFirst ? "cancelled" : "completed" });
+      expect((await written(conversationId, runId)).filter((name) => name.startsWith("RUN_FINISHED"))).toEqual([
+        `RUN_FINISHED ${outcome}`,
+      ]);
+    }
+  });
+
+  test("cancelling and a decision: the run is cancelled either way, and the decision counts only if it came first", async () => {
+    for (const cancelsFirst of [true, false]) {
+      const { conversationId, runId } = await queued();
+      const { id } = await (await work(spine, worker, runId)).wait({ reason: "operator" });
+      const cancel = () => cancelRun(tenant.ctx, runId);
+      const decide = () => resumeRun(tenant.ctx, { runId, interruptId: id, decision: "retry" });
+      const [first, second] = cancelsFirst
+        ? await oneAfterTheOther<unknown, unknown>(conversationId, cancel, decide)
+        : await oneAfterTheOther<unknown, unknown>(conversationId, decide, cancel);
+      expect([first.status, second.status]).toEqual(["fulfilled", cancelsFirst ? "rejected" : "fulfilled"]);
+      const names = await written(conversationId, runId);
+      expect(names.filter((name) => name === "run.resumed")).toHaveLength(cancelsFirst ? 0 : 1);
+      expect(names.at(-1)).toBe("RUN_FINISHED cancelled");
+      expect(await getRun(tenant.ctx, runId)).toMatchObject({ status: "cancelled" });
+    }
+  });
 });

@@ -7,26 +7,23 @@ import { statement } from "../db/statement.ts";
 import { transact, type Tx } from "../db/transaction.ts";
 import { appendInTransaction } from "../events/append-in-transaction.ts";
 import { parseId, uuidOf } from "../ids.ts";
+import { callsNotDone } from "./decisions.ts";
 import { findRun } from "./get-run.ts";
 import { lockConversation, type LockedConversation } from "./lock-conversation.ts";
 import { runAsLogged } from "./run-log-range.ts";
 import { saveMessages } from "./save-messages.ts";
+import { spentSoFar } from "./spent-usage.ts";
+import { leaveWritesOpen } from "./tool-steps.ts";
 import { unblockNext } from "./unblock-next.ts";
 
 const setCancelled = statement(
   "run_cancel",
-  `update runs set status = 'cancelled', finish_reason = 'cancelled', finished_at = now(), last_seq = $2, interrupts = '[]', resume = null
+  `update runs set status = 'cancelled', finish_reason = 'cancelled', finished_at = now(), last_seq = $2, usage = $3, interrupts = '[]',
+     resume = null
    where id = $1 and status in ('queued', 'running', 'waiting')`,
 );
 
 const closeJobs = statement("jobs_close", "update jobs set state = 'done' where run_id = $1 and state <> 'done'");
-
-// A write that was sent and not answered stays open: somebody must find out whether it happened.
-const openWrites = statement(
-  "writes_left_open",
-  `update tool_invocations set status = 'outcome_unknown'
-   where run_id = $1 and status = 'started' and effect = 'write' and outcome is null`,
-);
 
 /** Frees the conversation; the higher epoch fences whoever still believes to hold the run. */
 export const releaseHead = statement(
@@ -51,15 +48,22 @@ export async function cancelRun(ctx: Ctx, id: string): Promise<Run> {
   });
 }
 
-/** The same for a caller that holds the conversation. Does nothing to a run that has ended. */
+/**
+ * The same for a caller that holds the conversation. Does nothing to a run that has ended.
+ *
+ * @param next `kept`: the caller says what goes next; by default the oldest run that waits for its turn
+ */
 export async function cancelInTransaction(
   ctx: Ctx,
   tx: Tx,
   conversation: LockedConversation,
   runId: string,
+  next: "goes" | "kept" = "goes",
 ): Promise<void> {
   const run = await findRun({ ...ctx, actor: { kind: "worker" } }, tx, runId);
   if (run.finishedAt !== null) return;
+  // A worker reports at the end only; what its finished steps used is known by now.
+  const usage = run.status === "running" ? await spentSoFar(tx, runId) : run.usage;
 
   const logged = await runAsLogged(tx, conversation.id, runId);
   const started: ConversationEvent = { type: "RUN_STARTED", threadId: conversation.id, runId };
@@ -76,7 +80,7 @@ export async function cancelInTransaction(
       runId,
       outcome: { type: "cancelled" },
       result: { finishReason: "cancelled" },
-      usage: run.usage,
+      usage,
     },
   ];
   const stored = await appendInTransaction(ctx, tx, {
@@ -89,12 +93,12 @@ export async function cancelInTransaction(
       correlationId: ctx.correlationId,
     })),
   });
-  await tx.query(setCancelled, [uuidOf(runId), stored.at(-1)?.seq ?? null]);
+  await tx.query(setCancelled, [uuidOf(runId), stored.at(-1)?.seq ?? null, JSON.stringify(usage)]);
   await tx.query(closeJobs, [uuidOf(runId)]);
-  await tx.query(openWrites, [uuidOf(runId)]);
+  await leaveWritesOpen(tx, runId, callsNotDone(run.interrupts));
   await saveMessages(tx, { tenantId: ctx.tenantId, conversationId: conversation.id, runId }, logged.texts);
   const { activeRun } = conversation;
   if (activeRun?.id === runId) await tx.query(releaseHead, [uuidOf(conversation.id), uuidOf(runId)]);
-  if (activeRun === null || activeRun.id === runId) await unblockNext(ctx, tx, conversation.id);
+  if (next === "goes" && (activeRun === null || activeRun.id === runId)) await unblockNext(ctx, tx, conversation.id);
   tx.afterCommit(() => ctx.services.bus.control.publish({ kind: "run.cancelled", runId }));
 }

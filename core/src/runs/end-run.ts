@@ -125,7 +125,10 @@ export async function parkRun(ctx: Ctx, tx: Tx, input: ParkRun): Promise<void> {
   if (conversation.hasQueuedRuns) await cancelInTransaction(ctx, tx, conversation, input.runId);
 }
 
-/** A visitor can do nothing about such a run, so it never stands in their way. */
+/**
+ * A visitor can do nothing about such a run, so it never stands in their way. One with nothing open any more has been
+ * decided, and is about to go on.
+ */
 export function waitsForOperator(interrupts: readonly Interrupt[]): boolean {
-  return interrupts.every((interrupt) => interrupt.reason === "operator");
+  return interrupts.length > 0 && interrupts.every((interrupt) => interrupt.reason === "operator");
 }

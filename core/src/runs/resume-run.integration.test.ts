@@ -23,7 +23,8 @@ import { inTenant } from "../db/transaction.ts";
 import { newId } from "../ids.ts";
 import { endRun } from "./end-run.ts";
 import { getRun } from "./get-run.ts";
-import { resumeRun, type Decision } from "./resume-run.ts";
+import type { Decision } from "./decisions.ts";
+import { resumeRun } from "./resume-run.ts";
 
 let spine: Spine;
 let tenant: TestTenant;
@@ -75,7 +76,7 @@ test("a decision is logged, rings a new doorbell, and its worker finds it", asyn
     attempt: 1,
     correlationId: "c-resume",
     resolution: { interrupt, decision: "retry", by: "operator", payload: { reason: "it is up again" } },
-    interrupts: [interrupt],
+    interrupts: [],
   });
   expect(await getRun(tenant.ctx, runId)).toMatchObject({ status: "running", interrupts: [] });
   const working = workOn(spine, claim);
@@ -147,10 +148,12 @@ describe("is refused, and nothing is written:", () => {
     const { runId } = await waiting("operator");
     const other = await waiting("operator");
     const wrong = { runId, interruptId: other.interrupt.id, decision: "retry" as const };
-    await expect(resumeRun(tenant.ctx, wrong)).rejects.toMatchObject({ code: "interrupt_resolved" });
+    await expect(resumeRun(tenant.ctx, wrong)).rejects.toMatchObject({ code: "not_found" });
     const { run } = await ask(tenant.ctx, await startConversation(tenant));
-    const early = { runId: run.id, interruptId: newId("int"), decision: "retry" as const };
-    await expect(resumeRun(tenant.ctx, early)).rejects.toMatchObject({ code: "interrupt_resolved" });
+    for (const interruptId of [newId("int"), "int_1", "", "x".repeat(100)]) {
+      const early = { runId: run.id, interruptId, decision: "retry" as const };
+      await expect(resumeRun(tenant.ctx, early)).rejects.toMatchObject({ code: "not_found" });
+    }
   });
 
   test("a visitor's word on what is the operator's, or on another visitor's run", async () => {
@@ -214,5 +217,106 @@ test("a decision about a tool call is kept with the call, for one more attempt",
   const { rows } = await spine.owner.query("select outcome, decision from tool_invocations where tool_call_id = $1", [
     toolCallId,
   ]);
-  expect(rows).toEqual([{ outcome: null, decision: { kind: "done", by: "operator", content: "paid", attempts: 1 } }]);
+  const actor = tenant.ctx.actor.kind === "secret_key" ? tenant.ctx.actor.apiKeyId : "";
+  const at = expect.stringMatching(/^\d{4}-.*Z$/);
+  expect(rows).toEqual([
+    { outcome: null, decision: { kind: "done", by: "operator", actor, at, content: "paid", attempts: 1 } },
+  ]);
+});
+
+/** A visitor's run whose two calls wait for somebody, each for itself. */
+async function waitingForTwo(...reasons: [Interrupt["reason"], Interrupt["reason"]]) {
+  const conversationId = await startConversation({ ...tenant, ctx: visitor });
+  const { run } = await ask(visitor, conversationId);
+  const [first, second] = reasons.map((reason) => ({ reason, toolCallId: newId("call") }));
+  if (!first || !second) throw new Error("two reasons");
+  await (await work(spine, worker, run.id)).wait(first, second);
+  const { interrupts } = await getRun(tenant.ctx, run.id);
+  const [a, b] = interrupts.map(({ id }) => id) as [string, string];
+  const decide = (interruptId: string, decision: Decision, ctx: Ctx = tenant.ctx) =>
+    resumeRun(ctx, { runId: run.id, interruptId, decision });
+  return { conversationId, runId: run.id, a, b, decide };
+}
+
+const openOf = (run: { interrupts: readonly Interrupt[] }) => run.interrupts.map(({ id }) => id);
+
+describe("a run that waits for several decisions", () => {
+  test("is decided one by one, in any order, under ids that stay; the last one lets it go on", async () => {
+    const { conversationId, runId, a, b, decide } = await waitingForTwo("approval", "approval");
+    const half = await decide(b, "decline", visitor);
+    expect(half).toMatchObject({ status: "waiting" });
+    expect(openOf(half)).toEqual([a]);
+    expect(rungFor(runId)).toHaveLength(1);
+    await expect(claimFor(spine, worker, runId)).rejects.toThrow("not to be claimed");
+    await expect(decide(b, "approve")).rejects.toMatchObject({
+      code: "interrupt_resolved",
+      detail: expect.stringContaining("decline (by visitor)"),
+      extra: { decision: "decline", by: "visitor", decidedAt: expect.stringMatching(/Z$/), runStatus: "waiting" },
+    });
+    const whole = await decide(a, "approve");
+    expect(whole).toMatchObject({ status: "waiting", interrupts: [] });
+    expect(rungFor(runId).map(({ handOver }) => handOver)).toEqual([1, 2]);
+    expect(await written(conversationId)).toEqual([...PARKED, "run.resumed", "run.resumed"]);
+    const claim = await claimFor(spine, worker, runId);
+    const working = workOn(spine, claim);
+    await working.write({ type: "RUN_STARTED", threadId: conversationId, runId });
+    await working.complete();
+    await verifyAgUi((await storedEvents(spine.owner, conversationId)).map((one) => forAudience(one, "all").event));
+  });
+
+  test("two people decide at the same moment: both count, and it goes on once", async () => {
+    for (let round = 0; round < 6; round++) {
+      const { conversationId, runId, a, b, decide } = await waitingForTwo("operator", "operator");
+      const answers = await Promise.all([decide(a, "retry"), decide(b, "done")]);
+      expect(answers.map((answer) => answer.interrupts.length).toSorted()).toEqual([0, 1]);
+      expect(rungFor(runId)).toHaveLength(2);
+      expect(await written(conversationId)).toEqual([...PARKED, "run.resumed", "run.resumed"]);
+    }
+  });
+
+  test("ten people decide two questions: one decision each", async () => {
+    const { conversationId, a, b, decide } = await waitingForTwo("operator", "operator");
+    const answers = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, index) => decide(index % 2 === 0 ? a : b, "retry")),
+    );
+    const refused = answers.filter((answer) => answer.status === "rejected");
+    expect(refused).toHaveLength(8);
+    for (const { reason } of refused) expect(reason).toMatchObject({ code: "interrupt_resolved" });
+    expect(await written(conversationId)).toEqual([...PARKED, "run.resumed", "run.resumed"]);
+  });
+
+  test("an abort ends it at once, whatever else is open; the other is then too late", async () => {
+    const { conversationId, a, b, decide } = await waitingForTwo("operator", "approval");
+    expect(await decide(a, "abort")).toMatchObject({ status: "failed", error: { code: "aborted" }, interrupts: [] });
+    expect(await written(conversationId)).toEqual([...PARKED, "run.resumed", "RUN_ERROR"]);
+    await expect(decide(b, "approve")).rejects.toMatchObject({
+      code: "interrupt_resolved",
+      detail: expect.stringContaining("it is failed"),
+    });
+  });
+
+  test("when only the team's are left, a message that waits goes first", async () => {
+    const { conversationId, runId, a, decide } = await waitingForTwo("approval", "operator");
+    const { run: next } = await ask(visitor, conversationId);
+    expect(rungFor(next.id)).toEqual([]);
+    expect(await decide(a, "approve", visitor)).toMatchObject({ status: "cancelled", interrupts: [] });
+    expect(rungFor(next.id)).toHaveLength(1);
+    expect(await getRun(tenant.ctx, runId)).toMatchObject({ status: "cancelled" });
+  });
+});
+
+test("a run that was decided and not taken up yet is active: a new message does not cancel it", async () => {
+  for (const doubleSend of ["queue", "reject"] as const) {
+    const other = await openTenant(spine, { doubleSend });
+    const conversationId = await startConversation(other);
+    const { run } = await ask(other.ctx, conversationId);
+    const { id } = await (await work(spine, worker, run.id)).wait({ reason: "operator" });
+    await resumeRun(other.ctx, { runId: run.id, interruptId: id, decision: "retry" });
+    const sending = ask(other.ctx, conversationId);
+    if (doubleSend === "reject") {
+      await expect(sending).rejects.toMatchObject({ code: "run_active", extra: { runId: run.id } });
+    } else expect(await jobsOf(spine, (await sending).run.id)).toEqual([{ handOver: 1, state: "blocked" }]);
+    expect(await getRun(other.ctx, run.id)).toMatchObject({ status: "waiting" });
+    expect(await claimFor(spine, worker, run.id)).toMatchObject({ kind: "resume" });
+  }
 });

@@ -1,8 +1,9 @@
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
-import { transact } from "../db/transaction.ts";
+import { transact, type Tx } from "../db/transaction.ts";
 import { uuidOf } from "../ids.ts";
+import { addUsage } from "./usage.ts";
 
 const ofSteps = statement<{ usage: TokenUsage[] }>(
   "usage_of_steps",
@@ -13,4 +14,10 @@ const ofSteps = statement<{ usage: TokenUsage[] }>(
 export async function usageOfSteps(ctx: Ctx, runId: string): Promise<TokenUsage[]> {
   const rows = await transact(ctx, (tx) => tx.query(ofSteps, [uuidOf(runId)]));
   return rows.flatMap((row) => row.usage);
+}
+
+/** The same as one sum, an entry a model: what is known of a run that is cut short. */
+export async function spentSoFar(tx: Tx, runId: string): Promise<TokenUsage[]> {
+  const rows = await tx.query(ofSteps, [uuidOf(runId)]);
+  return rows.flatMap((row) => row.usage).reduce<TokenUsage[]>(addUsage, []);
 }

@@ -6,7 +6,7 @@ import { statement } from "../db/statement.ts";
 import { atOnce, transact, type Tx } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
 import { publishAfterCommit } from "../events/append-in-transaction.ts";
-import { uuidOf } from "../ids.ts";
+import { idOf, uuidOf } from "../ids.ts";
 import { cancelInTransaction } from "./cancel-run.ts";
 import { waitsForOperator } from "./end-run.ts";
 import { lockConversation, type LockedConversation } from "./lock-conversation.ts";
@@ -134,21 +134,31 @@ function accept(ctx: Ctx, tx: Tx, input: SubmitRun, { runId, events }: Planned, 
   return { message: messageOfJson(row.message), run: runOfJson(row.run) };
 }
 
-/** Applies the agent's double-send policy; a run that only waits for an operator never stands in a visitor's way. */
+const openRuns = statement<{ id: string }>(
+  "runs_open",
+  `select id from runs where conversation_id = $1 and status in ('queued', 'running', 'waiting') order by first_seq`,
+);
+
+/**
+ * Applies the agent's double-send policy to every run that has not ended, the queued ones too. A run that only waits
+ * for an operator never stands in a visitor's way; one that was decided and is about to go on does.
+ */
 async function makeWay(ctx: Ctx, tx: Tx, conversation: LockedConversation): Promise<LockedConversation> {
   const { activeRun, doubleSend } = conversation;
-  if (activeRun === null) return conversation;
-  const makesWay = activeRun.status === "waiting" && waitsForOperator(activeRun.interrupts);
-  if (makesWay || doubleSend === "interrupt") {
-    await cancelInTransaction(ctx, tx, conversation, activeRun.id);
-    return lockConversation(ctx, tx, conversation.id);
-  }
-  if (doubleSend === "reject") {
+  if (activeRun === null && !conversation.hasQueuedRuns) return conversation;
+  const stuck = activeRun?.status === "waiting" && waitsForOperator(activeRun.interrupts) ? activeRun.id : null;
+  if (doubleSend === "queue" && stuck === null) return conversation;
+  const open = (await tx.query(openRuns, [uuidOf(conversation.id)])).map(({ id }) => idOf("run", id));
+  const inTheWay = open.find((runId) => runId !== stuck);
+  if (doubleSend === "reject" && inTheWay !== undefined) {
     throw new ProblemError("run_active", "The agent is still answering. Wait for it to finish, or cancel its run.", {
-      extra: { runId: activeRun.id },
+      extra: { runId: inTheWay },
     });
   }
-  return conversation;
+  if (doubleSend === "interrupt") {
+    for (const runId of open) await cancelInTransaction(ctx, tx, conversation, runId, "kept");
+  } else if (stuck !== null) await cancelInTransaction(ctx, tx, conversation, stuck);
+  return lockConversation(ctx, tx, conversation.id);
 }
 
 function knownSubmission(known: Submission, { text }: SubmitRun): Submission {

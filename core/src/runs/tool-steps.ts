@@ -22,6 +22,9 @@ export interface StoredInvocation<Outcome = unknown, Decision = unknown> {
   attempts: number;
   /** Milliseconds since the epoch. */
   startedAt: number | null;
+  /** To whom it is sent: the toolkit, and the host where there is one. */
+  toolkit?: string | null;
+  host?: string | null;
   outcome: Outcome | null;
   decision: Decision | null;
 }
@@ -40,10 +43,10 @@ const insertStep = statement(
      insert into steps (run_id, step_index, tenant_id, key, status, text, usage)
      values ($1, $2, $3, $4, 'tools', $5, $6) returning run_id
    )
-   insert into tool_invocations (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect, arguments)
-   select i.key, $3, $1, $2, i.call_index, i.tool_call_id, i.tool, i.effect, i.arguments::json
-   from unnest($7::text[], $8::int[], $9::text[], $10::text[], $11::text[], $12::text[])
-     as i (key, call_index, tool_call_id, tool, effect, arguments)`,
+   insert into tool_invocations (idempotency_key, tenant_id, run_id, step_index, call_index, tool_call_id, tool, effect, arguments, toolkit, host)
+   select i.key, $3, $1, $2, i.call_index, i.tool_call_id, i.tool, i.effect, i.arguments::json, i.toolkit, i.host
+   from unnest($7::text[], $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
+     as i (key, call_index, tool_call_id, tool, effect, arguments, toolkit, host)`,
 );
 
 /** One transaction's part: the log so far, the step, an intent for each invocation. */
@@ -67,6 +70,8 @@ export async function recordToolStep(
     step.invocations.map((invocation) => cleanText(invocation.toolName)),
     step.invocations.map((invocation) => invocation.effect),
     step.invocations.map((invocation) => JSON.stringify(invocation.arguments)),
+    step.invocations.map((invocation) => invocation.toolkit ?? null),
+    step.invocations.map((invocation) => invocation.host ?? null),
   ]);
 }
 
@@ -95,7 +100,7 @@ export async function beginInvocation(
 
 const finish = statement<{ idempotency_key: string }>(
   "invocation_finish",
-  `update tool_invocations i set status = $2, outcome = $3, finished_at = now()
+  `update tool_invocations i set status = $2, outcome = $3, reused_from = $6, finished_at = now()
    where i.idempotency_key = $1 and i.outcome is null
      and exists (select 1 from conversation_heads h where h.conversation_id = $4 and h.run_id = i.run_id and h.epoch = $5)
    returning i.idempotency_key`,
@@ -108,6 +113,8 @@ export async function finishInvocation(
     idempotencyKey: string;
     status: "succeeded" | "failed" | "outcome_unknown" | "cancelled";
     outcome: unknown;
+    /** In a fork: the invocation whose result this is, instead of a call of its own. */
+    reusedFrom?: string | null;
     conversationId: string;
     epoch: number;
   },
@@ -119,6 +126,7 @@ export async function finishInvocation(
       JSON.stringify(input.outcome),
       uuidOf(input.conversationId),
       input.epoch,
+      input.reusedFrom ?? null,
     ]),
   );
   return rows.length === 1;
@@ -146,7 +154,7 @@ const lastStep = statement<{
      (select json_agg(json_build_object(
         'toolCallId', i.tool_call_id, 'callIndex', i.call_index, 'toolName', i.tool, 'effect', i.effect,
         'idempotencyKey', i.idempotency_key, 'arguments', i.arguments, 'attempts', i.attempts,
-        'startedAt', (extract(epoch from i.started_at) * 1000)::bigint, 'outcome', i.outcome, 'decision', i.decision
+        'startedAt', (extract(epoch from i.started_at) * 1000)::bigint, 'toolkit', i.toolkit, 'host', i.host, 'outcome', i.outcome, 'decision', i.decision
       ) order by i.call_index) from tool_invocations i where i.run_id = s.run_id and i.step_index = s.step_index) as invocations
    from steps s where s.run_id = $1 order by s.step_index desc limit 1`,
 );
@@ -167,11 +175,44 @@ export async function lastToolStep<Outcome, Decision>(
   };
 }
 
+/** A person's decision about a call, as it is kept with it: what, by whom, when. */
+export interface CallDecisionRecord {
+  kind: string;
+  by: "visitor" | "operator";
+  /** The id of the visitor or of the secret key. */
+  actor: string;
+  /** ISO 8601 UTC. */
+  at: string;
+  reason?: string;
+  content?: string;
+  /** What was known of the call when it was decided: `unknown`, or `not_done` when it certainly never left. */
+  outcome?: string;
+}
+
+const leaveUnknown = statement(
+  "writes_left_open",
+  `update tool_invocations set status = case
+       when decision->>'kind' = 'done' then 'succeeded'
+       when tool_call_id = any($2) or (decision->>'outcome' = 'not_done' and (decision->>'attempts')::int = attempts) then 'cancelled'
+       else 'outcome_unknown' end
+   where run_id = $1 and effect = 'write' and (status = 'started' and outcome is null or status = 'outcome_unknown')`,
+);
+
+/**
+ * The run ends now: a write that was sent and not answered stays open, since somebody must find out whether it
+ * happened; not one of which it is known, nor one that never left.
+ *
+ * @param notDone the calls that are known not to have been made, though begun
+ */
+export async function leaveWritesOpen(tx: Tx, runId: string, notDone: readonly string[]): Promise<void> {
+  await tx.query(leaveUnknown, [uuidOf(runId), notDone]);
+}
+
 const decide = statement(
   "invocation_decide",
   `update tool_invocations
    set decision = ($3::jsonb || jsonb_build_object('attempts', attempts))::json,
-       outcome = case when status = 'outcome_unknown' then null else outcome end
+       outcome = case when status = 'outcome_unknown' and $4 then null else outcome end
    where run_id = $1 and tool_call_id = $2 and (outcome is null or status = 'outcome_unknown')`,
 );
 
@@ -179,6 +220,32 @@ const decide = statement(
  * Keeps what a person decided about a call, for the worker that goes on. The attempts so far are part of it: a decision
  * to retry holds for one more attempt, not for those that may fail after it.
  */
-export async function decideInvocation(tx: Tx, runId: string, toolCallId: string, decision: unknown): Promise<void> {
-  await tx.query(decide, [uuidOf(runId), toolCallId, jsonbOf(decision)]);
+export async function decideInvocation(
+  tx: Tx,
+  runId: string,
+  toolCallId: string,
+  decision: CallDecisionRecord,
+): Promise<void> {
+  // An abort answers nothing: what is known of the call stays as it was.
+  await tx.query(decide, [uuidOf(runId), toolCallId, jsonbOf(decision), decision.kind !== "abort"]);
+}
+
+const settle = statement<{ tool_call_id: string }>(
+  "invocation_settle",
+  `update tool_invocations
+   set decision = ($3::jsonb || jsonb_build_object('attempts', attempts))::json,
+       status = case when $4 then 'succeeded' else 'outcome_unknown' end, finished_at = now()
+   where run_id = $1 and tool_call_id = $2 and status in ('started', 'outcome_unknown')
+   returning tool_call_id`,
+);
+
+/** Keeps what a person found out about a write whose run has ended. What was known before stays beside it. */
+export async function settleInvocation(
+  tx: Tx,
+  runId: string,
+  toolCallId: string,
+  decision: CallDecisionRecord,
+): Promise<void> {
+  const rows = await tx.query(settle, [uuidOf(runId), toolCallId, jsonbOf(decision), decision.kind === "done"]);
+  if (rows.length !== 1) throw new Error(`call ${toolCallId} is not open`);
 }

@@ -82,6 +82,8 @@ export interface ToolAnswer {
 export interface Toolkit {
   /** Its namespace: the first part of its tools' names. */
   readonly name: string;
+  /** Where its calls go, for instance `api.shop.example`; null for what is built in. */
+  readonly host: string | null;
   list(): Promise<readonly ToolDescription[]>;
   describe(name: string): Promise<ToolDescription | null>;
   /** One attempt. Throws when there is no definite answer; `classifyFailure` says what the throw means. */

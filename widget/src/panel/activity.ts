@@ -26,6 +26,8 @@ export function activityOf(state: ClientState): Activity | null {
       return busy(queue ? words.queuedFor(queue.position, queue.expectedDelayMs) : words.thinking);
     }
     case "waiting":
+      // All decided: it is about to go on.
+      if (run.interrupts.length === 0) return busy(words.thinking);
       return { kind: "waiting", text: waitingFor(run.interrupts) };
     case "running": {
       if (run.retry) return busy(words.retrying);

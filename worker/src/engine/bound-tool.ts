@@ -8,6 +8,8 @@ export interface BoundTool {
   toolkit: string;
   /** `approve`: a person decides before each call. Tools that are `off` are not bound at all. */
   policy: "auto" | "approve";
+  /** Where its calls go, for what is shown to staff and for its circuit; null for what is built in. */
+  host: string | null;
   /** How long one attempt may take. */
   deadlineMs: number;
   /** Null when the arguments fit the tool's parameters; otherwise what is wrong, in words a model can act on. */

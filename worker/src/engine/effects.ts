@@ -62,6 +62,9 @@ export interface ToolInvocation {
   attempts: number;
   /** Milliseconds since the epoch at which it was last begun. */
   startedAt: number | null;
+  /** To whom it is sent: kept with it, since a question about it may outlive the agent's version. */
+  toolkit?: string | null;
+  host?: string | null;
   outcome: ToolOutcome | null;
   decision: CallDecision | null;
 }

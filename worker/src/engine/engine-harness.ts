@@ -161,6 +161,7 @@ function fakeTool(tool: FakeTool, clock: VirtualClock, ledger: Played["ledger"])
   const parameters = tool.parameters ?? { type: "object" };
   return {
     toolkit: "fake",
+    host: "tools.example",
     policy: tool.policy ?? "auto",
     deadlineMs: 60_000,
     description: {

@@ -13,6 +13,7 @@
  * nothing may be written any more.
  */
 import type { LanguageModelV4Message } from "@ai-sdk/provider";
+import { addUsage } from "@agent-engine/core/runs/usage.ts";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { FinishReason, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
 import type { AgentConfig } from "@agent-engine/protocol/resources.ts";
@@ -29,7 +30,7 @@ import { buildPrompt, systemPrompt } from "./prompt.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
 import { receiveCalls, stepNameOf } from "./received-calls.ts";
 import { runToolStep, type ToolStepEnd } from "./tool-step.ts";
-import { addUsage, tokensOf } from "./usage.ts";
+import { tokensOf } from "./usage.ts";
 
 export interface EngineInput {
   runId: string;

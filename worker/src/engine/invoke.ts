@@ -182,7 +182,7 @@ async function recordUnknown(
   invocation: ToolInvocation,
   failure: Failure,
 ): Promise<InvocationEnd> {
-  invocation.outcome = { status: "outcome_unknown", failure };
+  invocation.outcome = { status: "outcome_unknown", failure, interruptId: run.effects.newId("int") };
   await run.effects.recordResult(invocation, invocation.outcome);
   return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, failure) };
 }

@@ -43,6 +43,8 @@ export function receiveCalls(run: EngineRun, stepIndex: number, writer: StepWrit
       toolCallId,
       callIndex,
       toolName: name,
+      toolkit: run.tools.get(name)?.toolkit ?? null,
+      host: run.tools.get(name)?.host ?? null,
       effect: checked.effect,
       idempotencyKey: invocationKey(run.input.runId, stepIndex, callIndex),
       arguments: checked.arguments,

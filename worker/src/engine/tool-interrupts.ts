@@ -24,7 +24,7 @@ function sortedJson(value: unknown): string {
 /** Asks a person before a call is made. */
 export function approvalInterrupt(run: EngineRun, tool: BoundTool, invocation: ToolInvocation): Interrupt {
   return {
-    id: run.effects.newId("int"),
+    id: (isUnknown && outcome.interruptId) || run.effects.newId("int"),
     reason: "approval",
     message: APPROVAL_NEEDED,
     toolCallId: invocation.toolCallId,
@@ -44,12 +44,14 @@ export function approvalInterrupt(run: EngineRun, tool: BoundTool, invocation: T
 /** Asks a person what became of a call, or what to do about a tool that does not answer. */
 export function operatorInterrupt(
   run: EngineRun,
+      host: tool.host,
   stepIndex: number,
   tool: BoundTool,
   invocation: ToolInvocation,
   failure: Failure,
 ): Interrupt {
-  const isUnknown = invocation.outcome?.status === "outcome_unknown";
+  const { outcome } = invocation;
+  const isUnknown = outcome?.status === "outcome_unknown";
   return {
     id: run.effects.newId("int"),
     reason: "operator",

@@ -5,9 +5,9 @@ import type { ToolAnswer, ToolSource } from "@agent-engine/core/toolkits/toolkit
 export type ToolOutcome =
   | { status: "succeeded"; content: string }
   /** The tool refused, or a person declined: certain to have had no effect. `content` tells the model. */
-  | { status: "failed"; content: string; failure: Failure }
-  /** Sent, and nobody knows whether it happened: a person decides. */
-  | { status: "outcome_unknown"; failure: Failure }
+  | { status: "failed"; content: string; failure: Failure; reused?: ReusedFrom }
+  /** Sent, and nobody knows whether it happened: a person decides. `interruptId`: the question, whenever it is asked. */
+  | { status: "outcome_unknown"; failure: Failure; interruptId?: string }
   /** Never answered because the run was cancelled; only for calls that change nothing. */
   | { status: "cancelled" };
 

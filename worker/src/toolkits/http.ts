@@ -13,6 +13,7 @@ export function httpToolkit(settings: HttpSettings, egress: Egress, now: () => n
   const descriptions = [...operations].map(([name, operation]) => describe(name, operation));
   return {
     name: settings.name,
+    host: new URL(settings.baseUrl).host,
     list: () => Promise.resolve(descriptions),
     describe: (name) => Promise.resolve(descriptions.find((description) => description.name === name) ?? null),
     execute(name, request) {

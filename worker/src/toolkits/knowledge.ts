@@ -31,6 +31,7 @@ const search: ToolDescription = {
 export function knowledgeToolkit(searchKnowledge: SearchKnowledge, maxResults: number): Toolkit {
   return {
     name: "knowledge",
+    host: null,
     list: () => Promise.resolve([search]),
     describe: (name) => Promise.resolve(name === search.name ? search : null),
     async execute(_name, request) {

@@ -78,6 +78,7 @@ async function bindToolkit(
     bound.tools.push({
       description,
       toolkit: toolkit.name,
+      host: toolkit.host,
       policy,
       deadlineMs: sources.deadlineMs ?? DEFAULT_DEADLINE_MS,
       checkArguments: argumentCheck(description.parameters),

@@ -1,0 +1,72 @@
+/** Which decisions an interrupt takes, from whom, and what one may carry. */
+import type { Interrupt, InterruptReason } from "@agent-engine/protocol/events.ts";
+import type { Ctx } from "../context.ts";
+import { ProblemError } from "../errors.ts";
+
+export type Decision = "approve" | "decline" | "result" | "error" | "retry" | "done" | "abort";
+
+const DECISIONS: Record<InterruptReason, readonly Decision[]> = {
+  approval: ["approve", "decline"],
+  connection: ["decline"],
+  client_tool: ["result", "error"],
+  operator: ["retry", "done", "abort"],
+};
+
+/** `done` is about an action that may have happened; a model that did not answer can only be asked again. */
+function decisionsOn({ reason, toolCallId }: Interrupt): readonly Decision[] {
+  const allowed = DECISIONS[reason];
+  return reason === "operator" && toolCallId === undefined ? allowed.filter((each) => each !== "done") : allowed;
+}
+
+/** @throws ProblemError `forbidden`, `invalid_request` or, for a run that has ended, `conflict` */
+export function assertMayDecide(ctx: Ctx, interrupt: Interrupt, decision: Decision, hasEnded: boolean): void {
+  if (ctx.actor.kind === "visitor" && interrupt.reason === "operator") {
+    throw new ProblemError("forbidden", "This is for the site's staff to decide.");
+  }
+  const allowed = decisionsOn(interrupt);
+  if (!allowed.includes(decision)) {
+    throw new ProblemError(
+      "invalid_request",
+      `An interrupt of kind ${interrupt.reason} takes ${allowed.join(", ")}; \`decision\` was ${decision}.`,
+    );
+  }
+  if (hasEnded && decision === "retry") {
+    throw new ProblemError(
+      "conflict",
+      "The run has ended, so nothing is sent for it any more. Decide `done` if the action did happen, `abort` to leave it; to make it again, send a new message.",
+    );
+  }
+}
+
+/** As the log says it, to visitors too. */
+export function decidedBy(ctx: Ctx): "visitor" | "operator" {
+  return ctx.actor.kind === "visitor" ? "visitor" : "operator";
+}
+
+/** Who exactly, for the record of a call. */
+export function deciderId({ actor }: Ctx): string {
+  if (actor.kind === "visitor") return actor.visitorId;
+  return actor.kind === "secret_key" ? actor.apiKeyId : "worker";
+}
+
+/** What an operator's interrupt says of its call: `unknown`, `not_done`, or nothing. */
+export function knownOutcome({ metadata }: Interrupt): string | null {
+  return typeof metadata?.outcome === "string" ? metadata.outcome : null;
+}
+
+/** The calls of these interrupts that were begun and certainly never left. */
+export function callsNotDone(interrupts: readonly Interrupt[]): string[] {
+  return interrupts.flatMap((interrupt) =>
+    interrupt.toolCallId !== undefined && knownOutcome(interrupt) === "not_done" ? [interrupt.toolCallId] : [],
+  );
+}
+
+/** What the payload may add to a decision about a tool call: a reason for the model, or what is known to have happened. */
+export function decisionDetails(payload: unknown): { reason?: string; content?: string } {
+  if (typeof payload !== "object" || payload === null) return {};
+  const { reason, content } = payload as Record<string, unknown>;
+  return {
+    ...(typeof reason === "string" ? { reason } : {}),
+    ...(typeof content === "string" ? { content } : {}),
+  };
+}
