@@ -8,12 +8,13 @@ import type {
   MemberId,
   UserId,
 } from "@agent-engine/protocol/ids.ts";
+import type { Role } from "@agent-engine/protocol/administration.ts";
 import type { Logger } from "pino";
 import type { Config } from "./config/env.ts";
 import type { Database } from "./db/database.ts";
 import type { Tx } from "./db/transaction.ts";
 import type { EventBus } from "./events/bus.ts";
-import type { Role } from "./members/permissions.ts";
+import type { Accounts } from "./members/accounts.ts";
 import type { RunQueue } from "./queue/run-queue.ts";
 
 /**
@@ -33,6 +34,7 @@ export interface Services {
   queue: RunQueue;
   log: Logger;
   secrets: Secrets;
+  accounts: Accounts;
   models: Config["models"];
   /** Milliseconds since the epoch. */
   clock: () => number;

@@ -1,8 +1,8 @@
+import type { Role } from "@agent-engine/protocol/administration.ts";
 import type { Actor } from "../context.ts";
 
 /** What a member may be, the most powerful first. */
-export const ROLES = ["owner", "admin", "operator", "viewer"] as const;
-export type Role = (typeof ROLES)[number];
+export const ROLES = ["owner", "admin", "operator", "viewer"] as const satisfies readonly Role[];
 
 const EVERYBODY = ROLES;
 const OPERATORS = ["owner", "admin", "operator"] as const;

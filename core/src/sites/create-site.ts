@@ -1,33 +1,39 @@
-import type { AgentId, SiteId } from "@agent-engine/protocol/ids.ts";
+import type { Site } from "@agent-engine/protocol/administration.ts";
+import type { SiteId } from "@agent-engine/protocol/ids.ts";
 import { findAgent } from "../agents/find-agent.ts";
 import type { Ctx } from "../context.ts";
 import { SiteEntity } from "../db/entities/entities.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
 import { newPublishableKey } from "../tenancy/api-key.ts";
+import { checkOrigins } from "./check-origins.ts";
+import { toSite } from "./site-resource.ts";
 
 export interface CreateSite {
   name: string;
-  agentId: AgentId;
+  agentId: string;
   /** Exact origins, or `https://*.example.com`. */
-  allowedOrigins: string[];
+  allowedOrigins: readonly string[];
+  theme?: Record<string, string>;
 }
 
 /** Makes a place where the widget may be embedded. */
-export async function createSite(ctx: Ctx, input: CreateSite): Promise<{ id: SiteId; publishableKey: string }> {
+export async function createSite(ctx: Ctx, input: CreateSite): Promise<Site & { id: SiteId }> {
+  const allowedOrigins = await checkOrigins(input.allowedOrigins);
+  const now = ctx.services.clock();
   return transactEntities(ctx, async (em) => {
     // Foreign keys do not know of tenants: an agent of another one would be taken.
-    await findAgent(em, input.agentId);
+    const agent = await findAgent(em, input.agentId);
     const site = em.create(SiteEntity, {
       id: ctx.services.newId("site"),
       tenantId: ctx.tenantId,
-      agentId: input.agentId,
+      agentId: agent.id,
       name: input.name,
       publishableKey: newPublishableKey(),
-      allowedOrigins: input.allowedOrigins,
-      theme: {},
-      createdAt: new Date(ctx.services.clock()),
+      allowedOrigins,
+      theme: input.theme ?? {},
+      createdAt: new Date(now),
     });
     await em.flush();
-    return { id: site.id, publishableKey: site.publishableKey };
+    return { ...toSite(site, now), id: site.id };
   });
 }

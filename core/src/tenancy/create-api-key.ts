@@ -1,14 +1,36 @@
+import type { NewApiKey } from "@agent-engine/protocol/administration.ts";
 import type { Ctx } from "../context.ts";
 import { ApiKey } from "../db/entities/entities.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
-import type { ApiKeyScope } from "../members/permissions.ts";
-import { hashSecretKey, newSecretKey } from "./api-key.ts";
+import { ProblemError } from "../errors.ts";
+import { API_KEY_SCOPES } from "../members/permissions.ts";
+import { checkGrant } from "./check-grant.ts";
+import { hashSecretKey, newSecretKey, prefixOf } from "./api-key.ts";
+import { toApiKey } from "./api-key-resource.ts";
 
-/** Makes a secret key. The key itself is in the answer and nowhere else: only its hash is kept. */
+/**
+ * Makes a secret key. The key itself is in the answer and nowhere else: only its hash is kept. Throws `forbidden` when
+ * it would be allowed more than whoever makes it.
+ */
 export async function createApiKey(
   ctx: Ctx,
-  input: { name: string; scopes: readonly ApiKeyScope[] },
-): Promise<{ id: string; key: string }> {
+  input: { name: string; scopes: readonly string[]; expiresAt?: string | null },
+): Promise<NewApiKey> {
+  const scopes = [...new Set(input.scopes)];
+  const known: readonly string[] = API_KEY_SCOPES;
+  const unknown = scopes.find((scope) => !known.includes(scope));
+  if (unknown !== undefined) {
+    throw new ProblemError(
+      "invalid_request",
+      `\`scopes\` has no \`${unknown.slice(0, 100)}\`. There are ${API_KEY_SCOPES.map((scope) => `\`${scope}\``).join(", ")}.`,
+    );
+  }
+  checkGrant(ctx.actor, scopes);
+  const now = ctx.services.clock();
+  const expiresAt = input.expiresAt == null ? null : new Date(input.expiresAt);
+  if (expiresAt !== null && expiresAt.getTime() <= now) {
+    throw new ProblemError("invalid_request", "`expiresAt` must be in the future.");
+  }
   const key = newSecretKey();
   return transactEntities(ctx, async (em) => {
     const row = em.create(ApiKey, {
@@ -16,13 +38,13 @@ export async function createApiKey(
       tenantId: ctx.tenantId,
       name: input.name,
       hash: hashSecretKey(key),
-      prefix: key.slice(0, 8),
-      scopes: [...input.scopes],
-      expiresAt: null,
+      prefix: prefixOf(key),
+      scopes,
+      expiresAt,
       revokedAt: null,
-      createdAt: new Date(ctx.services.clock()),
+      createdAt: new Date(now),
     });
     await em.flush();
-    return { id: row.id, key };
+    return { ...toApiKey(row, now), key };
   });
 }

@@ -24,7 +24,7 @@ export function memberFunctions({ app, system }: Roles): string {
       has_account boolean)
     language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
       select m.tenant_id, t.name, m.id, m.email, m.role, m.invitation_expires_at,
-        exists (select 1 from auth."user" u where u.email = m.email)
+        exists (select 1 from auth."user" u where u.email = m.email and u."emailVerified")
       from members m join tenants t on t.id = m.tenant_id
       where m.invitation_hash = token_hash and m.user_id is null and m.invitation_expires_at > now()
     $$;

@@ -1,8 +1,7 @@
 import { originCandidates, parseOrigin } from "@agent-engine/core/sites/origin.ts";
 
-const KNOWN_FOR_MS = 30_000;
-/** Short, so that a page works soon after its site was added. */
-const UNKNOWN_FOR_MS = 5_000;
+/** Short, so that every server goes by a changed allow-list within seconds; asking costs an indexed look-up. */
+const REMEMBERED_FOR_MS = 5_000;
 const MAX_REMEMBERED = 10_000;
 
 /** Tells whether any site's allow-list has one of these patterns. */
@@ -32,7 +31,7 @@ export function createKnownOrigins(find: FindOriginPatterns, clock: () => number
       if (remembered.size < MAX_REMEMBERED) break;
       remembered.delete(oldest);
     }
-    remembered.set(origin, { isKnown, until: clock() + (isKnown ? KNOWN_FOR_MS : UNKNOWN_FOR_MS) });
+    remembered.set(origin, { isKnown, until: clock() + REMEMBERED_FOR_MS });
     return isKnown;
   }
 
