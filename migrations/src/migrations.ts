@@ -3,6 +3,7 @@ import { SpineMigration } from "./migration-20261122-spine.ts";
 import { DecisionsMigration } from "./migration-20261123-decisions.ts";
 import { FairQueuesMigration } from "./migration-20261123-fair-queues.ts";
 import { MembersMigration } from "./migration-20261123-members.ts";
+import { ForksMigration } from "./migration-20261123-forks.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -12,6 +13,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-decisions": DecisionsMigration,
   "20261123-fair-queues": FairQueuesMigration,
   "20261123-members": MembersMigration,
+  "20261123-forks": ForksMigration,
 };
 
 /** What the migrator runs, oldest first. */

@@ -50,7 +50,7 @@ type RunPlan = typeof run extends fc.Arbitrary<infer T> ? T : never;
 /** What others write into the conversation, at a place given as a fraction of its length. */
 const interjection = fc.record({
   place: fc.double({ min: 0, max: 1, noNaN: true }),
-  kind: fc.constantFrom("operator", "mode", "future event", "future fact", "note"),
+  kind: fc.constantFrom("operator", "mode", "future event", "future fact", "decided", "fork", "note"),
   text: piece,
 });
 

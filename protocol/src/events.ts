@@ -98,6 +98,14 @@ export interface Citation {
   quote: string;
 }
 
+/** The event that a fork began from. */
+export interface ForkOrigin {
+  runId: string;
+  conversationId: string;
+  /** The seq in the original's log up to which it was copied. */
+  seq: number;
+}
+
 /** The values of our `CUSTOM` events by name. */
 export interface CustomValues {
   citation: Citation;
@@ -105,7 +113,11 @@ export interface CustomValues {
   "run.queued": { position: number; expectedDelayMs: number };
   "run.retrying": { attempt: number; delayMs: number; reason: string };
   "run.superseded": { messageIds: string[]; toolCallIds: string[] };
+  /** Closes the copied beginning of a fork: what it was copied from. Written for staff. */
+  "run.forked": ForkOrigin;
   "run.resumed": { interruptId: string; decision: string; by: string };
+  /** For staff: what became of a write whose run ended before anybody knew. */
+  "call.decided": { runId: string; toolCallId: string; interruptId: string; decision: string; by: string };
   "operator.joined": { name: string };
   "operator.left": { name: string };
   "conversation.mode": { mode: "agent" | "operator" };
@@ -116,8 +128,6 @@ export type CustomName = keyof CustomValues;
 
 export type CustomEvent<Name extends CustomName = CustomName> = {
   [N in Name]: { type: "CUSTOM"; name: N; value: CustomValues[N] };
-  /** For staff: what became of a write whose run ended before anybody knew. */
-  "call.decided": { runId: string; toolCallId: string; interruptId: string; decision: string; by: string };
 }[Name];
 
 export type ConversationEvent =

@@ -1,5 +1,5 @@
 /** The resources of the HTTP API, as JSON. Times are ISO 8601 UTC, money is in micro-dollars where it appears. */
-import type { FinishReason, Interrupt, TokenUsage } from "./events.ts";
+import type { FinishReason, ForkOrigin, Interrupt, TokenUsage } from "./events.ts";
 import type { Envelope } from "./envelope.ts";
 import type { ProblemCode } from "./problems.ts";
 
@@ -15,6 +15,8 @@ export interface Conversation {
   mode: "agent" | "operator";
   lastSeq: number;
   createdAt: string;
+  /** Only on a fork, and for staff. */
+  forkedFrom?: ForkOrigin;
 }
 
 export interface Message {
@@ -42,6 +44,8 @@ export interface Run {
   error: { code: string; message: string; detail?: string } | null;
   createdAt: string;
   finishedAt: string | null;
+  /** Only on a fork, and for staff. */
+  forkedFrom?: ForkOrigin;
 }
 
 /** Answer of `POST …/messages` and `POST /v1/runs`: 202. */

@@ -13,6 +13,8 @@ export interface RunHistory {
   brackets: OpenBrackets;
   /** How long the run has been executed so far, in milliseconds: not while it waited, nor while nobody had it. */
   activeMs: number;
+  /** Its beginning was copied from another run: see `core/src/runs/read-fork.ts`. */
+  isFork: boolean;
 }
 
 /** Folds the log, following the run's own brackets and times on the way. */
@@ -20,6 +22,7 @@ export async function readHistory(pages: AsyncIterable<StoredEnvelope[]>, runId:
   let state = initialState;
   let brackets = noBrackets;
   let activeMs = 0;
+  let isFork = false;
   let stretch: { from: string; to: string } | null = null;
   for await (const page of pages) {
     state = reduce(state, page);
@@ -27,6 +30,7 @@ export async function readHistory(pages: AsyncIterable<StoredEnvelope[]>, runId:
       if (envelope.runId !== runId) continue;
       const { event, at } = envelope;
       brackets = trackBrackets(brackets, event);
+      if (event.type === "CUSTOM" && event.name === "run.forked") isFork = true;
       if (event.type === "RUN_STARTED" || isTakeOver(event)) {
         activeMs += lengthMs(stretch);
         stretch = { from: at, to: at };
@@ -37,7 +41,7 @@ export async function readHistory(pages: AsyncIterable<StoredEnvelope[]>, runId:
       }
     }
   }
-  return { state, brackets, activeMs: activeMs + lengthMs(stretch) };
+  return { state, brackets, activeMs: activeMs + lengthMs(stretch), isFork };
 }
 
 const WORKER_LOST = "worker_lost";
@@ -78,13 +82,13 @@ export function planContinuation(
   const superseded =
     messageIds.length + toolCallIds.length > 0 ? [custom("run.superseded", { messageIds, toolCallIds })] : [];
 
-  const events: ConversationEvent[] = wasStarted
-    ? [
-        custom("run.retrying", { attempt: claim.attempt, delayMs: 0, reason: WORKER_LOST }),
-        ...closeBrackets(brackets),
-        ...superseded,
-      ]
-    : [{ type: "RUN_STARTED", threadId: claim.conversationId, runId }, ...superseded];
+  const retrying = custom("run.retrying", { attempt: claim.attempt, delayMs: 0, reason: WORKER_LOST });
+  const events: ConversationEvent[] = !wasStarted
+    ? [{ type: "RUN_STARTED", threadId: claim.conversationId, runId }, ...superseded]
+    : // A fork that begins in the middle: its copy is closed already, and no worker was lost.
+      claim.kind === "start"
+      ? []
+      : [retrying, ...closeBrackets(brackets), ...superseded];
 
   const history = reduce(state, asEnvelopes(events, state.lastSeq, claim));
   const isUnfinished =

@@ -14,12 +14,14 @@ import { readAllEvents } from "@agent-engine/core/events/read-events.ts";
 import { RunLog } from "@agent-engine/core/events/run-log.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
 import { endRun, parkRun, type EndRun } from "@agent-engine/core/runs/end-run.ts";
+import { forkedAgent } from "@agent-engine/core/runs/fork-settings.ts";
+import { readFork } from "@agent-engine/core/runs/read-fork.ts";
 import { releaseLease } from "@agent-engine/core/runs/release-lease.ts";
 import { usageOfSteps } from "@agent-engine/core/runs/spent-usage.ts";
 import { lastToolStep } from "@agent-engine/core/runs/tool-steps.ts";
+import { addUsage } from "@agent-engine/core/runs/usage.ts";
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import { closeBrackets } from "@agent-engine/protocol/brackets.ts";
-import { addUsage } from "@agent-engine/core/runs/usage.ts";
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { planContinuation, readHistory, type Continuation } from "./continuation.ts";
@@ -81,12 +83,17 @@ export async function executeRun(deps: ExecuteDeps, claim: Claim, abort: AbortCo
 }
 
 async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, signal: AbortSignal): Promise<string> {
-  const [history, lastStep, turns, agent] = await Promise.all([
+  const [history, ownStep, turns, published] = await Promise.all([
     readHistory(historyOf(ctx, claim), claim.runId),
     claim.kind === "start" ? null : lastToolStep<ToolOutcome, CallDecision>(ctx, claim.runId),
     claim.kind === "start" ? [] : claim.kind === "resume" ? claim.usage : usageOfSteps(ctx, claim.runId),
     deps.agentOf(claim.tenantId, claim.agentId, claim.agentVersion),
   ]);
+  const fork = history.isFork ? await readFork(ctx, claim.runId) : null;
+  // A fork begins with steps that it did not make itself.
+  const lastStep =
+    fork && claim.kind === "start" ? await lastToolStep<ToolOutcome, CallDecision>(ctx, claim.runId) : ownStep;
+  const agent = fork ? { ...published, config: forkedAgent(published.config, fork.settings) } : published;
   const spent = turns.reduce<TokenUsage[]>(addUsage, []);
   const plan = planContinuation(claim, history, lastStep);
   const progress: RunProgress = {
@@ -107,6 +114,7 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
   }
   let result: EngineResult;
   try {
+    const tools = await deps.toolsOf(ctx, claim, agent);
     result = await runEngine(
       {
         runId: claim.runId,
@@ -123,7 +131,7 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
       {
         effects,
         model: deps.modelOf(agent),
-        tools: await deps.toolsOf(ctx, claim, agent),
+        tools: fork ? forkedTools(tools, fork) : tools,
         retryPolicy: deps.retryPolicy,
       },
     );

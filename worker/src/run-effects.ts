@@ -98,7 +98,8 @@ export function createRunEffects(deps: {
     async recordResult(invocation, outcome) {
       const { idempotencyKey } = invocation;
       const { status } = outcome;
-      await store(() => finishInvocation(ctx, { idempotencyKey, status, outcome, conversationId, epoch }));
+      const reusedFrom = "reused" in outcome && outcome.reused ? outcome.reused.key : null;
+      await store(() => finishInvocation(ctx, { idempotencyKey, status, outcome, reusedFrom, conversationId, epoch }));
     },
     assertLease,
     now: services.clock,

@@ -97,3 +97,27 @@ export const agentConfig = z.strictObject({
 
 export const agentCreateRequest = agentConfig.extend({ name: filled(200) });
 export const agentUpdateRequest = z.strictObject({ ...agentFields, name: filled(200) }).partial();
+
+/** Most results that a fork may be given, and the longest of them in UTF-16 units: as long as a model is given any. */
+const MAX_GIVEN_RESULTS = 100;
+const MAX_RESULT_LENGTH = 32_000;
+
+export const forkRequest = z.strictObject({
+  /** The event from which the run goes on; where it began by default. */
+  atSeq: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  changes: z
+    .strictObject({
+      instructions: agentFields.instructions.optional(),
+      model: agentFields.model.optional(),
+      /** In place of the message that the run answers. */
+      message: filled(MAX_MESSAGE_LENGTH).optional(),
+      /** By tool call of the original run. */
+      toolResults: z
+        .record(z.string().regex(/^call_[0-9a-f]{32}$/, "must be the id of a tool call"), text(MAX_RESULT_LENGTH))
+        .refine((results) => Object.keys(results).length <= MAX_GIVEN_RESULTS, `must be at most ${MAX_GIVEN_RESULTS}`)
+        .optional(),
+      reuseToolResults: z.boolean().default(true),
+      allowSideEffects: z.boolean().default(false),
+    })
+    .prefault({}),
+});

@@ -1,7 +1,7 @@
 /** The resources as schemas, for the OpenAPI document. Each is held to its type in `protocol/`. */
 import { z } from "@hono/zod-openapi";
 import type { Envelope } from "@agent-engine/protocol/envelope.ts";
-import type { ConversationEvent, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
+import type { ConversationEvent, ForkOrigin, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
 import type {
   Agent,
   AgentConfig,
@@ -39,6 +39,10 @@ export const problemSchema: z.ZodType<Problem> = z
   })
   .openapi("Problem");
 
+const forkOriginSchema: z.ZodType<ForkOrigin> = z
+  .object({ runId: id("run"), conversationId: id("conv"), seq: z.int() })
+  .openapi("ForkOrigin", { description: "The event that a fork began from. Only on forks, and for staff." });
+
 export const conversationSchema: z.ZodType<Conversation> = z
   .object({
     id: id("conv"),
@@ -47,6 +51,7 @@ export const conversationSchema: z.ZodType<Conversation> = z
     mode: z.enum(["agent", "operator"]),
     lastSeq: z.int(),
     createdAt: time,
+    forkedFrom: forkOriginSchema.optional(),
   })
   .openapi("Conversation");
 
@@ -98,6 +103,7 @@ export const runSchema: z.ZodType<Run> = z
     error: z.object({ code: z.string(), message: z.string() }).nullable(),
     createdAt: time,
     finishedAt: time.nullable(),
+    forkedFrom: forkOriginSchema.optional(),
   })
   .openapi("Run");
 

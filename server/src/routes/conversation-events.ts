@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { getConversation } from "@agent-engine/core/conversations/get-conversation.ts";
+import { ProblemError } from "@agent-engine/core/errors.ts";
 import { conversationState } from "@agent-engine/core/events/conversation-state.ts";
 import type { Api } from "../http/api.ts";
 import { wholeNumber } from "../http/paging.ts";
@@ -13,7 +14,7 @@ const access = { scope: "conversations:read", visitor: true } as const;
 const stateQuery = z.object({
   at: wholeNumber(0, Number.MAX_SAFE_INTEGER)
     .optional()
-    .openapi({ type: "integer", description: "Fold only up to this seq." }),
+    .openapi({ type: "integer", description: "Fold only up to this seq: 0 (nothing yet) to the conversation's last." }),
 });
 
 export function conversationEventRoutes(api: Api, events: EventSource): void {
@@ -68,8 +69,16 @@ export function conversationEventRoutes(api: Api, events: EventSource): void {
     },
     async ({ ctx, params, query }) => {
       const conversation = await getConversation(ctx, params.conversationId);
-      const at = query.at === undefined ? {} : { at: query.at };
-      return conversationState(ctx, { conversationId: conversation.id, ...at }, audienceOf(ctx.actor));
+      if (query.at === undefined)
+        return conversationState(ctx, { conversationId: conversation.id }, audienceOf(ctx.actor));
+      const { lastSeq } = conversation;
+      if (query.at > lastSeq) {
+        throw new ProblemError(
+          "invalid_request",
+          `\`at\` is ${query.at}, and the conversation's last event is ${lastSeq}. Use 0 to ${lastSeq}, or leave it out.`,
+        );
+      }
+      return conversationState(ctx, { conversationId: conversation.id, at: query.at }, audienceOf(ctx.actor));
     },
   );
 }

@@ -1,9 +1,10 @@
 import { cancelRun } from "@agent-engine/core/runs/cancel-run.ts";
+import { forkRun } from "@agent-engine/core/runs/fork-run.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
 import { listRuns } from "@agent-engine/core/runs/list-runs.ts";
 import { resumeRun } from "@agent-engine/core/runs/resume-run.ts";
 import { startRun } from "@agent-engine/core/runs/start-run.ts";
-import { resumeRequest, runRequest } from "@agent-engine/protocol/schemas/requests.ts";
+import { forkRequest, resumeRequest, runRequest } from "@agent-engine/protocol/schemas/requests.ts";
 import type { Api } from "../http/api.ts";
 import { pageQuery, pageRequest } from "../http/paging.ts";
 import { eventPageSchema, pageSchema, runSchema, submissionSchema } from "../openapi/schemas.ts";
@@ -83,6 +84,22 @@ export function runRoutes(api: Api, events: EventSource): void {
       answer: runSchema,
     },
     ({ ctx, params, body }) => resumeRun(ctx, { ...body, payload: body.payload, runId: params.runId }),
+  );
+
+  api.route(
+    {
+      method: "post",
+      path: "/v1/runs/{runId}/fork",
+      tag,
+      summary: "Run it again from one of its events, with changes",
+      description:
+        "In a new conversation that begins with a copy of the old one up to `atSeq`, by default where the run began. Calls that the original made are answered with its recorded results; any other call that changes something waits for an approval, unless `allowSideEffects` is true.",
+      access: { scope: "runs:write", visitor: false },
+      body: forkRequest,
+      status: 202,
+      answer: submissionSchema,
+    },
+    ({ ctx, params, body }) => forkRun(ctx, { ...body, runId: params.runId }),
   );
 
   api.route(

@@ -1,4 +1,5 @@
 /** Settles one tool call: asks a person, executes it, retries it, or finds that nobody knows what it did. */
+import { CONFIRMED_DONE } from "@agent-engine/core/runs/recorded-outcome.ts";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { ToolAnswer } from "@agent-engine/core/toolkits/toolkit.ts";
 import { custom, type Interrupt } from "@agent-engine/protocol/events.ts";
@@ -8,16 +9,21 @@ import { throwIfAbandoned, type ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
 import { orAborted, pause, SETTLED } from "./pause.ts";
 import { retryDelay } from "./retry-policy.ts";
-import { errorText, resultText, type ToolOutcome } from "./tool-outcome.ts";
+import {
+  errorText,
+  numberedSources,
+  resultText,
+  type AnsweredOutcome,
+  type ReusedOutcome,
+  type ToolOutcome,
+} from "./tool-outcome.ts";
 import { approvalInterrupt, operatorInterrupt } from "./tool-interrupts.ts";
 
 export type InvocationEnd =
-  | { kind: "answered"; content: string }
+  | { kind: "answered"; outcome: AnsweredOutcome }
   | { kind: "interrupt"; interrupt: Interrupt }
   /** The signal was aborted: no answer. */
   | { kind: "cancelled" };
-
-type AnsweredOutcome = Extract<ToolOutcome, { content: string }>;
 
 /** Changes `invocation` as its row changes. Rejects only with what an effect rejected with. */
 export async function invoke(
@@ -30,12 +36,14 @@ export async function invoke(
   const tool = run.tools.get(invocation.toolName);
   if (outcome?.status === "succeeded") {
     run.sources.add(tool?.description.givesSources ? outcome.content : null);
-    return { kind: "answered", content: outcome.content };
+    return { kind: "answered", outcome };
   }
-  if (outcome?.status === "failed") return { kind: "answered", content: outcome.content };
+  if (outcome?.status === "failed") return { kind: "answered", outcome };
   if (decision?.kind === "decline") return decline(run, invocation, decision.reason);
   if (decision?.kind === "done") return confirmDone(run, invocation, decision.content);
   if (!tool) return answerGone(run, invocation);
+  const recalled = invocation.attempts === 0 ? tool.recall?.(invocation) : null;
+  if (recalled) return record(run, invocation, renumbered(run, tool, recalled));
 
   const mayRetry = decision?.kind === "retry" && decision.attempts === invocation.attempts;
   if (invocation.effect === "write" && invocation.attempts > 0 && !mayRetry) {
@@ -155,10 +163,20 @@ function answeredOutcome(run: EngineRun, tool: BoundTool, answer: ToolAnswer): A
   return { status: "failed", content, failure };
 }
 
+/** Sources are counted in each run: the numbers of another run could stand for something else here. */
+function renumbered(run: EngineRun, tool: BoundTool, recalled: ReusedOutcome): ReusedOutcome {
+  if (!tool.description.givesSources) return recalled;
+  const sources = numberedSources(recalled.content).map(({ number: _old, ...source }) => source);
+  if (sources.length === 0) return recalled;
+  const content = resultText({ content: null, sources }, run.sources.nextNumber);
+  run.sources.add(content);
+  return { ...recalled, content };
+}
+
 async function record(run: EngineRun, invocation: ToolInvocation, outcome: AnsweredOutcome): Promise<InvocationEnd> {
   invocation.outcome = outcome;
   await run.effects.recordResult(invocation, outcome);
-  return { kind: "answered", content: outcome.content };
+  return { kind: "answered", outcome };
 }
 
 /** A read that nobody waits for did nothing; of anything else nobody knows. */
@@ -195,8 +213,7 @@ function decline(run: EngineRun, invocation: ToolInvocation, reason: string | un
 }
 
 function confirmDone(run: EngineRun, invocation: ToolInvocation, content: string | undefined): Promise<InvocationEnd> {
-  const text = content ?? JSON.stringify({ status: "done", note: "A person confirmed that this call had its effect." });
-  return record(run, invocation, { status: "succeeded", content: cleanText(text) });
+  return record(run, invocation, { status: "succeeded", content: cleanText(content ?? CONFIRMED_DONE) });
 }
 
 /** The agent's tools changed while the run waited. */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { invocationKey } from "@agent-engine/core/runs/invocation-key.ts";
 import { errorText } from "./tool-outcome.ts";
 import type { AnsweredCall } from "./prompt-turns.ts";
 import type { ToolInvocation } from "./effects.ts";
@@ -11,11 +11,6 @@ export const MAX_CALLS_PER_STEP = 16;
 /** `step-<index>`: the AG-UI name of a step. */
 export function stepNameOf(stepIndex: number): string {
   return `step-${stepIndex}`;
-}
-
-/** Deterministic, so that every attempt of a call, in whichever worker, carries the same key and no other call does. */
-export function invocationKey(runId: string, stepIndex: number, callIndex: number): string {
-  return createHash("sha256").update(`${runId}:${stepIndex}:${callIndex}`).digest("hex");
 }
 
 export interface ReceivedCalls {
@@ -43,13 +38,13 @@ export function receiveCalls(run: EngineRun, stepIndex: number, writer: StepWrit
       toolCallId,
       callIndex,
       toolName: name,
-      toolkit: run.tools.get(name)?.toolkit ?? null,
-      host: run.tools.get(name)?.host ?? null,
       effect: checked.effect,
       idempotencyKey: invocationKey(run.input.runId, stepIndex, callIndex),
       arguments: checked.arguments,
       attempts: 0,
       startedAt: null,
+      toolkit: run.tools.get(name)?.toolkit ?? null,
+      host: run.tools.get(name)?.host ?? null,
       outcome: null,
       decision: null,
     });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { invocationKey } from "@agent-engine/core/runs/invocation-key.ts";
 import { custom } from "@agent-engine/protocol/events.ts";
 import { reduce } from "@agent-engine/protocol/reduce.ts";
 import { RunAbandoned, type CallDecision, type RecordedStep, type ToolInvocation } from "./effects.ts";
 import { eventTypes, play, RUN, verifyRun, type FakeTool, type Played } from "./engine-harness.ts";
-import { invocationKey } from "./received-calls.ts";
 
 /** Goes on from where a run stopped, with what a worker would have stored of its step. */
 async function resume(

@@ -1,3 +1,4 @@
+import { reusedMetadata, type ReusedFrom } from "@agent-engine/core/runs/reused-from.ts";
 import { closeBrackets, type OpenBrackets } from "@agent-engine/protocol/brackets.ts";
 import { custom } from "@agent-engine/protocol/events.ts";
 import type { SourceBook } from "./citations.ts";
@@ -223,9 +224,17 @@ export function emitResult(
   toolCallId: string,
   content: string,
   audience: "all" | "staff",
+  reused?: ReusedFrom,
 ): void {
   effects.emit(
-    { type: "TOOL_CALL_RESULT", messageId: effects.newId("msg"), toolCallId, content, role: "tool" },
+    {
+      type: "TOOL_CALL_RESULT",
+      messageId: effects.newId("msg"),
+      toolCallId,
+      content,
+      role: "tool",
+      ...(reused ? { metadata: reusedMetadata(reused) } : {}),
+    },
     audience,
   );
 }

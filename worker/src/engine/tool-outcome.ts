@@ -1,15 +1,19 @@
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
+import type { ReusedFrom } from "@agent-engine/core/runs/reused-from.ts";
 import type { ToolAnswer, ToolSource } from "@agent-engine/core/toolkits/toolkit.ts";
 
 /** How an invocation ended. Plain data: recorded once, and enough to go on from after a take-over. */
 export type ToolOutcome =
-  | { status: "succeeded"; content: string }
+  | { status: "succeeded"; content: string; reused?: ReusedFrom }
   /** The tool refused, or a person declined: certain to have had no effect. `content` tells the model. */
   | { status: "failed"; content: string; failure: Failure; reused?: ReusedFrom }
   /** Sent, and nobody knows whether it happened: a person decides. `interruptId`: the question, whenever it is asked. */
   | { status: "outcome_unknown"; failure: Failure; interruptId?: string }
   /** Never answered because the run was cancelled; only for calls that change nothing. */
   | { status: "cancelled" };
+
+export type AnsweredOutcome = Extract<ToolOutcome, { content: string }>;
+export type ReusedOutcome = AnsweredOutcome & { reused: ReusedFrom };
 
 /** Most of a result that a model is given, in UTF-16 units. */
 export const MAX_RESULT_LENGTH = 32_000;

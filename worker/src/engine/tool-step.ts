@@ -8,7 +8,7 @@ import type { EngineRun } from "./engine.ts";
 import { invoke } from "./invoke.ts";
 import { stepNameOf } from "./received-calls.ts";
 import { emitResult } from "./step-writer.ts";
-import { CANCELLED_RESULT } from "./tool-outcome.ts";
+import { CANCELLED_RESULT, type AnsweredOutcome } from "./tool-outcome.ts";
 
 export type ToolStepEnd =
   /** Every call has its result; the step is closed. */
@@ -35,7 +35,7 @@ export async function runToolStep(
   const cancelled = run.input.signal.aborted;
   if (cancelled) {
     for (const invocation of waiting) {
-      if (!results.has(invocation.toolCallId)) answer(run, invocation, CANCELLED_RESULT, results);
+      if (!results.has(invocation.toolCallId)) answer(run, invocation, { content: CANCELLED_RESULT }, results);
     }
   }
   run.effects.emit({ type: "STEP_FINISHED", stepName: stepNameOf(step.index) });
@@ -56,7 +56,7 @@ async function settleAll(
 
   const settle = async (invocation: ToolInvocation): Promise<boolean> => {
     const end = await invoke(run, step.index, invocation, signal);
-    if (end.kind === "answered") answer(run, invocation, end.content, results);
+    if (end.kind === "answered") answer(run, invocation, end.outcome, results);
     if (end.kind === "interrupt") interrupts.set(invocation.callIndex, end.interrupt);
     return end.kind === "answered";
   };
@@ -91,8 +91,14 @@ function needsApproval(run: EngineRun, invocation: ToolInvocation): boolean {
   );
 }
 
-function answer(run: EngineRun, invocation: ToolInvocation, content: string, results: Map<string, string>): void {
+function answer(
+  run: EngineRun,
+  invocation: ToolInvocation,
+  { content, reused }: Pick<AnsweredOutcome, "content" | "reused">,
+  results: Map<string, string>,
+): void {
   const tool = run.tools.get(invocation.toolName);
   results.set(invocation.toolCallId, content);
-  emitResult(run.effects, invocation.toolCallId, content, tool?.description.visibility.results ? "all" : "staff");
+  const audience = tool?.description.visibility.results ? "all" : "staff";
+  emitResult(run.effects, invocation.toolCallId, content, audience, reused);
 }
