@@ -52,6 +52,8 @@ export interface Ctx {
   tenantId: TenantId;
   actor: Actor;
   correlationId: string;
+  /** Where the request came from, as far as the server knows. */
+  ip?: string;
   /** Set inside a transaction; `transact` joins it. */
   tx?: Tx;
 }

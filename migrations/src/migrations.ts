@@ -4,6 +4,8 @@ import { DecisionsMigration } from "./migration-20261123-decisions.ts";
 import { FairQueuesMigration } from "./migration-20261123-fair-queues.ts";
 import { MembersMigration } from "./migration-20261123-members.ts";
 import { ForksMigration } from "./migration-20261123-forks.ts";
+import { AuditMigration } from "./migration-20261123-audit.ts";
+import { SecretsMigration } from "./migration-20261123-secrets.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -14,6 +16,8 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-fair-queues": FairQueuesMigration,
   "20261123-members": MembersMigration,
   "20261123-forks": ForksMigration,
+  "20261123-audit": AuditMigration,
+  "20261123-secrets": SecretsMigration,
 };
 
 /** What the migrator runs, oldest first. */

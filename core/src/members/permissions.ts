@@ -27,6 +27,9 @@ export const PERMISSIONS = {
   "members:write": ADMINS,
   "api-keys:read": ADMINS,
   "api-keys:write": ADMINS,
+  "provider-keys:read": ADMINS,
+  "provider-keys:write": ADMINS,
+  "audit:read": ADMINS,
 } as const satisfies Record<string, readonly Role[]>;
 
 export type Permission = keyof typeof PERMISSIONS;
