@@ -4,6 +4,7 @@ import { custom, type ConversationEvent } from "@agent-engine/protocol/events.ts
 import { reduce } from "@agent-engine/protocol/reduce.ts";
 import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
+import { stepIndexOf } from "@agent-engine/core/runs/step-name.ts";
 import type { RecordedStep } from "./engine/effects.ts";
 
 /** A conversation as a claimed run finds it. */
@@ -100,11 +101,6 @@ export function planContinuation(
   return isUnfinished
     ? { events, history, stepIndex: recorded, resumeStep: lastStep }
     : { events, history, stepIndex: recorded + 1 };
-}
-
-/** `step-3` → 3; -1 for what stands outside a step. */
-export function stepIndexOf(stepName: string | null): number {
-  return stepName === null ? -1 : Number(stepName.slice("step-".length));
 }
 
 function asEnvelopes(

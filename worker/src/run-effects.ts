@@ -5,6 +5,7 @@ import { inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import type { RunLog } from "@agent-engine/core/events/run-log.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
+import { stepIndexOf } from "@agent-engine/core/runs/step-name.ts";
 import {
   beginInvocation,
   closeStepsBefore,
@@ -13,7 +14,6 @@ import {
 } from "@agent-engine/core/runs/tool-steps.ts";
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
-import { stepIndexOf } from "./continuation.ts";
 import { RunAbandoned, type EngineEffects } from "./engine/effects.ts";
 
 /** What the end of a run is written from; kept up to date on the way. */

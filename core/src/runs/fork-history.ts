@@ -4,14 +4,14 @@
  * Everything is copied that had begun at the event; what it cuts through is closed. The forked run goes on as after a
  * take-over: its recorded model turns stand with their calls, a turn that was not recorded is superseded and made again.
  */
-import { closeBrackets, noBrackets, trackBrackets, type OpenBrackets } from "@agent-engine/protocol/brackets.ts";
-import { defaultAudience, type Audience, type Envelope, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
-import { custom, METADATA_KEY, type ConversationEvent, type ForkOrigin } from "@agent-engine/protocol/events.ts";
-import { reduce } from "@agent-engine/protocol/reduce.ts";
-import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
+import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
+import { custom, type ConversationEvent, type ForkOrigin } from "@agent-engine/protocol/events.ts";
+import type { ConversationState } from "@agent-engine/protocol/state.ts";
+import { closedOthers, closedRun, foldOf, type ForkedEvent } from "./fork-closing.ts";
 import { createForkIds, withForkIds, type ForkIds } from "./fork-ids.ts";
 import type { CertainOutcome } from "./recorded-outcome.ts";
 import { reusedMetadata, type ReusedFrom } from "./reused-from.ts";
+import { stepIndexOf } from "./step-name.ts";
 
 /** A recorded tool step of the original run, with what is known of its calls. */
 export interface OriginalStep {
@@ -42,12 +42,6 @@ export interface ForkSource {
   steps: readonly OriginalStep[];
   /** Results given with the fork, by tool call of the original. */
   toolResults: Readonly<Record<string, string>>;
-}
-
-export interface ForkedEvent {
-  event: ConversationEvent;
-  audience: Audience;
-  runId: string | null;
 }
 
 export interface ForkedStep {
@@ -168,73 +162,6 @@ function copiedResult(
   return invocation.outcome ? [{ ...event, metadata: reusedMetadata({ key: invocation.key, toolCallId }) }] : [];
 }
 
-/** Closes what other runs, and people between them, had open at the event. */
-function closedOthers(
-  events: readonly ForkedEvent[],
-  { conversationId, runId, newId }: { conversationId: string; runId: string; newId: () => string },
-): ForkedEvent[] {
-  const open = new Map<string, { brackets: OpenBrackets; isRunning: boolean }>();
-  const unsaid = new Map<string, Audience>();
-  for (const { event, runId: of, audience } of events) {
-    if (of === null) {
-      if (event.type === "TEXT_MESSAGE_START") unsaid.set(event.messageId, audience);
-      else if (event.type === "TEXT_MESSAGE_END") unsaid.delete(event.messageId);
-      continue;
-    }
-    if (of === runId) continue;
-    const brackets = trackBrackets(open.get(of)?.brackets ?? noBrackets, event);
-    const isRunning = event.type === "RUN_STARTED" || (open.get(of)?.isRunning ?? false);
-    const isParked = event.type === "RUN_FINISHED" && event.outcome.type === "interrupt";
-    const isOver = event.type === "RUN_ERROR" || (event.type === "RUN_FINISHED" && !isParked);
-    if (isOver) open.delete(of);
-    else open.set(of, { brackets, isRunning: isRunning && !isParked });
-  }
-  const closing = [...unsaid].map(([messageId, audience]): ForkedEvent => ({
-    event: { type: "TEXT_MESSAGE_END", messageId, metadata: { [METADATA_KEY]: { incomplete: true } } },
-    audience,
-    runId: null,
-  }));
-  for (const [of, { brackets, isRunning }] of open) {
-    const run = { threadId: conversationId, runId: of };
-    const answer = { content: CUT_OFF, newMessageId: newId };
-    closing.push(
-      ...ofRun(of, [
-        ...(isRunning ? [] : [{ type: "RUN_STARTED" as const, ...run }]),
-        ...closeBrackets(brackets, { answer }),
-        { type: "RUN_FINISHED", ...run, outcome: { type: "cancelled" }, result: { finishReason: "cancelled" } },
-      ]),
-    );
-  }
-  return closing;
-}
-
-const CUT_OFF = "This call had no result yet at the event from which the conversation was forked.";
-
-/** Closes the forked run's brackets, and takes back what belongs to no recorded step. */
-function closedRun(
-  events: readonly ForkedEvent[],
-  { conversationId, runId, lastStep }: { conversationId: string; runId: string; lastStep: number },
-): ForkedEvent[] {
-  const own = events.filter((entry) => entry.runId === runId);
-  const brackets = own.reduce((open, { event }) => trackBrackets(open, event), noBrackets);
-  const { messages, toolCalls, runs } = foldOf(events, conversationId);
-  const isUnrecorded = (item: { runId: string | null; stepName: string | null }) =>
-    item.runId === runId && stepIndexOf(item.stepName) > lastStep;
-  const messageIds = messages.filter((it) => it.role === "assistant" && isUnrecorded(it)).map(({ id }) => id);
-  const toolCallIds = toolCalls.filter(isUnrecorded).map(({ id }) => id);
-  const run = runs[runId];
-  const isRetrying = run?.status === "running" && run.retry !== null;
-  const isTakenBack = messageIds.length + toolCallIds.length > 0 || isRetrying;
-  return ofRun(runId, [
-    ...closeBrackets(brackets),
-    ...(isTakenBack ? [custom("run.superseded", { messageIds, toolCallIds })] : []),
-  ]);
-}
-
-function ofRun(runId: string, events: readonly ConversationEvent[]): ForkedEvent[] {
-  return events.map((event) => ({ event, audience: defaultAudience(event), runId }));
-}
-
 /** The recorded steps whose model turn lies whole before the event: all their calls were asked for in full. */
 function standingSteps(source: ForkSource, ids: ForkIds, state: ConversationState, runId: string): ForkedStep[] {
   const steps: ForkedStep[] = [];
@@ -264,23 +191,4 @@ function standingSteps(source: ForkSource, ids: ForkIds, state: ConversationStat
 
 function given(content: string, reused: ReusedFrom): ForkedOutcome {
   return { status: "succeeded", content, reused };
-}
-
-/** `step-3` → 3; -1 for what stands outside a step. */
-function stepIndexOf(stepName: string | null): number {
-  return stepName === null ? -1 : Number(stepName.slice("step-".length));
-}
-
-function foldOf(events: readonly ForkedEvent[], conversationId: string): ConversationState {
-  return reduce(
-    initialState,
-    events.map(({ event, runId }, index): Envelope => ({
-      seq: index + 1,
-      conversationId,
-      runId,
-      at: "",
-      correlationId: "",
-      event,
-    })),
-  );
 }
