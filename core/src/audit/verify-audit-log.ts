@@ -63,11 +63,11 @@ export async function verifyAuditLog(ctx: Ctx, known: KnownEntry | null = null):
       if (known?.seq === at && row.hash.toString("hex") !== known.hash.toLowerCase()) {
         return broken(at, "rewritten", `Entry ${at} has another hash than the one you know: the chain was made anew.`);
       }
+      if (at === end.seq && !row.hash.equals(end.hash)) {
+        return broken(at, "changed", `Entry ${at} was the last one, with another hash: it was replaced.`);
+      }
       seq = at;
       hash = row.hash;
-      if (seq === end.seq && !hash.equals(end.hash)) {
-        return broken(seq, "changed", `Entry ${seq} was the last one, with another hash: it was replaced.`);
-      }
     }
     if (rows.length < PORTION) break;
   }
