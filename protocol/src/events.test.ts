@@ -100,6 +100,7 @@ const facts: CustomValues = {
   "run.queued": { position: 1, expectedDelayMs: 100 },
   "run.retrying": { attempt: 2, delayMs: 100, reason: "overloaded" },
   "run.superseded": { messageIds: ["msg_1"], toolCallIds: [] },
+  "run.forked": { runId: "run_1", conversationId: "conv_1", seq: 9 },
   "run.resumed": { interruptId: "int_1", decision: "retry", by: "operator" },
   "call.decided": {
     runId: "run_1",

@@ -52,6 +52,17 @@ describe("the partner's client", () => {
     expect(seen[0]?.headers.get("idempotency-key")).toBe("once");
   });
 
+  it("forks a run, from where it began or from one of its events", async () => {
+    const { engine, seen } = answering(Response.json({}, { status: 202 }), Response.json({}, { status: 202 }));
+    await engine.runs.fork("run_1");
+    await engine.runs.fork("run_1", { atSeq: 9, changes: { message: "hello" } }, { idempotencyKey: "once" });
+    expect(seen.map(({ url, body }) => [url, body])).toEqual([
+      ["https://engine/v1/runs/run_1/fork", {}],
+      ["https://engine/v1/runs/run_1/fork", { atSeq: 9, changes: { message: "hello" } }],
+    ]);
+    expect(seen[1]?.headers.get("idempotency-key")).toBe("once");
+  });
+
   it("retries a transient failure with the same idempotency key", async () => {
     const { engine, seen } = answering(
       problem(503, "unavailable"),

@@ -15,6 +15,7 @@ import type {
   AgentVersion,
   Conversation,
   EventPage,
+  ModelChoice,
   Page,
   QueueClass,
   Run,
@@ -57,6 +58,22 @@ export interface ResumeRequest {
   interruptId: string;
   decision: "approve" | "decline" | "result" | "error" | "retry" | "done" | "abort";
   payload?: unknown;
+}
+
+export interface ForkRequest {
+  /** The event from which the run goes on; where it began by default. */
+  atSeq?: number;
+  changes?: {
+    instructions?: string;
+    model?: Partial<ModelChoice> & Pick<ModelChoice, "provider">;
+    message?: string;
+    /** In place of recorded results, by tool call of the original run. */
+    toolResults?: Record<string, string>;
+    /** True by default: calls that the original made are answered with what it was answered. */
+    reuseToolResults?: boolean;
+    /** False by default: any other call that changes something waits for an approval. */
+    allowSideEffects?: boolean;
+  };
 }
 
 export type AgentRequest = { name: string } & Partial<AgentConfig>;
@@ -122,6 +139,9 @@ export function AgentEngine(options: AgentEngineOptions) {
       cancel: (id: string, options?: CallOptions) => post<Run>(`runs/${id}/cancel`, {}, options),
       resume: (id: string, request: ResumeRequest, options?: CallOptions) =>
         post<Run>(`runs/${id}/resume`, request, options),
+      /** Runs it again from one of its events, with changes, in a new conversation. */
+      fork: (id: string, request: ForkRequest = {}, options?: CallOptions) =>
+        post<Submission>(`runs/${id}/fork`, request, options),
     },
     agents: {
       create: (request: AgentRequest, options?: CallOptions) => post<Agent>("agents", request, options),

@@ -94,6 +94,17 @@ describe("a run goes on", () => {
     expect(next).not.toHaveProperty("resumeStep");
   });
 
+  test("from where its copy ends, and without a word, when it is a fork that begins in the middle", async () => {
+    const forked = custom("run.forked", { runId: "run_1", conversationId: "conv_1", seq: 9 });
+    const copied = [...asked, started, step(0), ...calling, closed(0), forked];
+    const next = await plan("start", copied, recorded(null));
+    expect(next.events).toEqual([]);
+    expect(next).toMatchObject({ stepIndex: 0, resumeStep: { index: 0 } });
+    const later = await plan("takeover", [...copied, step(0)], recorded(null));
+    expect(namesOf(later.events)).toEqual(["run.retrying", "STEP_FINISHED"]);
+    expect(later.resumeStep).toMatchObject({ index: 0 });
+  });
+
   test("from its first step when only its start was written", async () => {
     const next = await plan("takeover", [...asked, started], null);
     expect(next.events).toEqual([custom("run.retrying", { attempt: 2, delayMs: 0, reason: "worker_lost" })]);

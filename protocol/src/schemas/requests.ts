@@ -113,7 +113,7 @@ export const forkRequest = z.strictObject({
       message: filled(MAX_MESSAGE_LENGTH).optional(),
       /** By tool call of the original run. */
       toolResults: z
-        .record(z.string().regex(/^call_[0-9a-f]{32}$/, "must be the id of a tool call"), text(MAX_RESULT_LENGTH))
+        .record(z.string().max(100), text(MAX_RESULT_LENGTH))
         .refine((results) => Object.keys(results).length <= MAX_GIVEN_RESULTS, `must be at most ${MAX_GIVEN_RESULTS}`)
         .optional(),
       reuseToolResults: z.boolean().default(true),

@@ -45,6 +45,7 @@ export interface FakeTool {
   givesSources?: true;
   visible?: boolean;
   call?: (request: FakeCall, clock: VirtualClock) => Promise<ToolAnswer>;
+  recall?: BoundTool["recall"];
 }
 
 export interface Scenario {
@@ -175,6 +176,7 @@ function fakeTool(tool: FakeTool, clock: VirtualClock, ledger: Played["ledger"])
       ...(tool.givesSources ? { givesSources: true } : {}),
     },
     checkArguments: argumentCheck(parameters),
+    ...(tool.recall ? { recall: tool.recall } : {}),
     call(request) {
       ledger.push({ name: tool.name, key: request.idempotencyKey, arguments: request.arguments });
       return tool.call?.(request, clock) ?? Promise.resolve({ content: { ok: tool.name } });
