@@ -153,9 +153,9 @@ describe("the chain", () => {
     ["a deleted entry", "delete from audit_log where tenant_id = $1 and seq = $2", 4, { seq: 4, kind: "missing" }],
     [
       "two entries in the other order",
-      `with pair as (delete from audit_log where tenant_id = $1 and seq in ($2::bigint, $2::bigint + 1) returning *)
-       insert into audit_log (tenant_id, seq, entry, previous_hash, hash)
-       select tenant_id, 2 * $2::bigint + 1 - seq, entry, previous_hash, hash from pair`,
+      `update audit_log a set entry = b.entry, previous_hash = b.previous_hash, hash = b.hash from audit_log b
+       where a.tenant_id = $1 and b.tenant_id = $1 and a.seq in ($2::bigint, $2::bigint + 1)
+         and b.seq = 2 * $2::bigint + 1 - a.seq`,
       2,
       { seq: 2, kind: "unlinked" },
     ],
