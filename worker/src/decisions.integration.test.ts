@@ -137,8 +137,20 @@ describe("a write of which nobody knows whether it happened", () => {
     const chat = await product.chat();
     const stuck = await unknownWrite(chat);
     expect(await chat.answered("Never mind.")).toMatchObject({ status: "completed" });
-    expect(await getRun(chat.staff, stuck.id)).toMatchObject({ status: "cancelled", interrupts: [] });
+    const [question] = stuck.interrupts;
+    const left = await getRun(chat.staff, stuck.id);
+    expect(left).toMatchObject({
+      status: "cancelled",
+      interrupts: [
+        { id: question?.id, metadata: { host: new URL(product.tools.url).host, arguments: { value: "once" } } },
+      ],
+    });
+    expect(await getRun(chat.visitor, stuck.id)).toMatchObject({ interrupts: [] });
     expect(await chat.invocations(stuck.id)).toMatchObject([{ status: "outcome_unknown", attempts: 1 }]);
+    await expect(chat.resume(left, "retry")).rejects.toMatchObject({ code: "conflict" });
+    await chat.resume(left, "done", { content: "It is in the outbox." });
+    expect(await chat.invocations(stuck.id)).toMatchObject([{ status: "succeeded", attempts: 1 }]);
+    expect(await getRun(chat.staff, stuck.id)).toMatchObject({ status: "cancelled", interrupts: [] });
     expect(callsOf(stuck)).toHaveLength(1);
     expect(await chat.texts()).toEqual(["Sending. ", "All done."]);
     // The model is not left to believe that it happened, or that it did not.
@@ -220,15 +232,38 @@ describe("a tool that needs approval", () => {
     expect(await chat.decide(unknown, "done")).toMatchObject({ status: "completed" });
   });
 
-  test("two in one turn are asked about together, and each is decided for itself", async () => {
+  const both = say("Both", { steps: [calls("send", "first"), calls("send", "second")] }, { steps: [says("Right.")] });
+
+  test("two in one turn are asked about together, and each is decided for itself, under its id", async () => {
     const chat = await product.chat(approving());
-    const both = say("Both", { steps: [calls("send", "first"), calls("send", "second")] }, { steps: [says("Right.")] });
     const waiting = await chat.answered(both);
     expect(waiting.interrupts).toHaveLength(2);
-    const left = await chat.decide(waiting, "decline");
-    expect(left).toMatchObject({ status: "waiting", interrupts: [{ metadata: { arguments: { value: "second" } } }] });
-    expect(await chat.decide(left, "approve")).toMatchObject({ status: "completed" });
-    expect([callsOf(left, 0).length, callsOf(left, 1).length]).toEqual([0, 1]);
+    const [first, second] = waiting.interrupts;
+    await resumeRun(chat.staff, { runId: waiting.id, interruptId: second?.id ?? "", decision: "approve" });
+    expect(await getRun(chat.staff, waiting.id)).toMatchObject({ status: "waiting", interrupts: [{ id: first?.id }] });
+    expect((await chat.state("all")).runs[waiting.id]).toMatchObject({
+      status: "waiting",
+      interrupts: [{ id: first?.id }],
+    });
+    expect([callsOf(waiting, 0).length, callsOf(waiting, 1).length]).toEqual([0, 0]);
+    await resumeRun(chat.staff, { runId: waiting.id, interruptId: first?.id ?? "", decision: "decline" });
+    expect(await chat.ended(waiting.id)).toMatchObject({ status: "completed" });
+    expect([callsOf(waiting, 0).length, callsOf(waiting, 1).length]).toEqual([0, 1]);
+    expect(chat.requests("Both")).toHaveLength(2);
+  });
+
+  test("the visitor and somebody of the team decide at the same moment: the run goes on once, with both", async () => {
+    const chat = await product.chat(approving());
+    const waiting = await chat.answered(both);
+    const [first, second] = waiting.interrupts;
+    await Promise.all([
+      resumeRun(chat.visitor, { runId: waiting.id, interruptId: first?.id ?? "", decision: "approve" }),
+      resumeRun(chat.staff, { runId: waiting.id, interruptId: second?.id ?? "", decision: "approve" }),
+    ]);
+    expect(await chat.ended(waiting.id)).toMatchObject({ status: "completed", attempt: 1 });
+    expect([callsOf(waiting, 0).length, callsOf(waiting, 1).length]).toEqual([1, 1]);
+    const resumed = (await chat.events(waiting.id)).filter((it) => it.type === "CUSTOM" && it.name === "run.resumed");
+    expect(resumed).toHaveLength(2);
   });
 
   test("a message sent meanwhile is answered after the decision", async () => {

@@ -41,7 +41,7 @@ export interface ExecuteDeps {
   appender: Appender;
   lease: WorkerLease;
   agentOf: (tenantId: Claim["tenantId"], agentId: Claim["agentId"], version: number) => Promise<PublishedAgent>;
-  modelOf: (agent: PublishedAgent) => ModelProvider;
+  modelOf: (agent: PublishedAgent, claim: Claim) => ModelProvider;
   toolsOf: (ctx: Ctx, claim: Claim, agent: PublishedAgent) => Promise<readonly BoundTool[]>;
   retryPolicy: RetryPolicy;
 }
@@ -130,7 +130,7 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
       },
       {
         effects,
-        model: deps.modelOf(agent),
+        model: deps.modelOf(agent, claim),
         tools: fork ? forkedTools(tools, fork) : tools,
         retryPolicy: deps.retryPolicy,
       },

@@ -1,6 +1,7 @@
 import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Services } from "@agent-engine/core/context.ts";
 import { searchKnowledge } from "@agent-engine/core/knowledge/search-knowledge.ts";
+import { createCircuits, type CircuitHealth, type CircuitLimits } from "./circuits.ts";
 import type { ExecuteDeps } from "./execute-run.ts";
 import type { ModelProvider } from "./engine/model-provider.ts";
 import { resolveModel } from "./providers/resolve-model.ts";
@@ -10,21 +11,31 @@ import { bindTools } from "./toolkits/registry.ts";
 
 /** What runs reach outside: models and tools, over connections that this worker keeps open. */
 export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf"> {
+  /** How well models and tools are, by tenant: what is not all well. */
+  circuits(): CircuitHealth[];
   close(): Promise<void>;
 }
 
-/** `stall`: the longest silence of a model; each provider has its own by default. */
+/** `stall`: the longest silence of a model; each provider has its own by default. `circuits`: when they open. */
 export function openWorld(
   services: Services,
   config: Pick<Config, "nodeEnv">,
-  options: { stall?: ModelProvider["stall"] } = {},
+  options: { stall?: ModelProvider["stall"]; circuits?: CircuitLimits } = {},
 ): World {
+  const circuits = createCircuits(options.circuits);
   const vendor = createVendorFetch();
   // A developer's own tools and models run on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv !== "production" });
   return {
-    modelOf: ({ config: agent }) =>
-      resolveModel(agent.model, { models: services.models, egress, vendorFetch: vendor.fetch, ...options }),
+    circuits: () => circuits.snapshot(),
+    modelOf: ({ config: agent }, { tenantId }) =>
+      resolveModel(agent.model, {
+        models: services.models,
+        egress,
+        vendorFetch: vendor.fetch,
+        circuitOf: (provider, host) => circuits.circuitOf({ tenantId, of: "model", provider, host }),
+        ...(options.stall ? { stall: options.stall } : {}),
+      }),
     async toolsOf(ctx, claim, { config: agent }) {
       const { tools, problems } = await bindTools(
         agent,
@@ -36,7 +47,11 @@ export function openWorld(
           visitorId: claim.visitorId,
           correlationId: claim.correlationId,
         },
-        { searchKnowledge: (input) => searchKnowledge(ctx, input), egress },
+        {
+          searchKnowledge: (input) => searchKnowledge(ctx, input),
+          egress,
+          circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
+        },
       );
       for (const problem of problems) services.log.warn({ runId: claim.runId, problem }, "a tool was left out");
       return tools;

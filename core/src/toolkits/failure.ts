@@ -20,6 +20,18 @@ export interface Failure {
   retryAfterMs: number | null;
   /** True when the request certainly never left us, so that even a write may be sent again. */
   notSent?: boolean;
+  /** Set when nothing was sent because the other side has failed too often. */
+  circuit?: OpenCircuit;
+}
+
+/** Why a model or a host is not asked for a while. Times are ISO 8601 UTC. */
+export interface OpenCircuit {
+  since: string;
+  /** When one call tries again. */
+  retryAt: string;
+  /** In a row, until it opened. */
+  failures: number;
+  last: { code: string; detail: string; requestId: string | null; at: string };
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { ToolAnswer, ToolDescription, ToolRequest } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { ReusedOutcome } from "./tool-outcome.ts";
+import type { Circuit } from "./circuit.ts";
 
 /** A tool as one run may use it: its agent's policy applied, its connection and context bound. */
 export interface BoundTool {
@@ -10,6 +11,8 @@ export interface BoundTool {
   toolkit: string;
   /** Where its calls go, for what is shown to staff and for its circuit; null for what is built in. */
   host: string | null;
+  /** Shared by the tenant's runs; none for what is built in. */
+  circuit?: Circuit;
   /** `approve`: a person decides before each call. Tools that are `off` are not bound at all. */
   policy: "auto" | "approve";
   /** How long one attempt may take. */

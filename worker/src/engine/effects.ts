@@ -43,8 +43,9 @@ export interface RecordedStep {
 export type CallDecision =
   | { kind: "approve"; by: string }
   | { kind: "decline"; by: string; reason?: string }
-  /** Send it again. `attempts`: those made when it was decided; a decision is about one attempt, never the next. */
-  | { kind: "retry"; by: string; attempts: number }
+  /** Send it again. `attempts`: those made when it was decided; a decision is about one attempt, never the next.
+   * `outcome`: what was known of them: `unknown`, or `not_done`. */
+  | { kind: "retry"; by: string; attempts: number; outcome?: string }
   /** Of an unknown outcome: it did happen; `content` is what the model is told about it. */
   | { kind: "done"; by: string; content?: string };
 

@@ -4,10 +4,12 @@ import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { ToolAnswer } from "@agent-engine/core/toolkits/toolkit.ts";
 import { custom, type Interrupt } from "@agent-engine/protocol/events.ts";
 import { cleanText } from "@agent-engine/protocol/clean-text.ts";
+import { attemptCall } from "./attempt-call.ts";
 import type { BoundTool } from "./bound-tool.ts";
 import { throwIfAbandoned, type ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { orAborted, pause, SETTLED } from "./pause.ts";
+import { failureOf } from "./failure-table.ts";
+import { pause } from "./pause.ts";
 import { retryDelay } from "./retry-policy.ts";
 import {
   errorText,
@@ -18,6 +20,7 @@ import {
   type ToolOutcome,
 } from "./tool-outcome.ts";
 import { approvalInterrupt, operatorInterrupt } from "./tool-interrupts.ts";
+import { triedOf, type Tried } from "./tried.ts";
 
 export type InvocationEnd =
   | { kind: "answered"; outcome: AnsweredOutcome }
@@ -48,9 +51,10 @@ export async function invoke(
   const mayRetry = decision?.kind === "retry" && decision.attempts === invocation.attempts;
   if (invocation.effect === "write" && invocation.attempts > 0 && !mayRetry) {
     if (outcome?.status !== "outcome_unknown") {
-      return recordUnknown(run, stepIndex, tool, invocation, interruptedFailure);
+      const detail = "The worker stopped after the call was begun and before its answer was recorded.";
+      return recordUnknown(run, stepIndex, tool, invocation, failureOf("tool.interrupted", detail), []);
     }
-    return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, outcome.failure) };
+    return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, outcome.failure, []) };
   }
   if (tool.policy === "approve" && invocation.attempts === 0 && decision === null) {
     return { kind: "interrupt", interrupt: approvalInterrupt(run, tool, invocation) };
@@ -58,13 +62,10 @@ export async function invoke(
   return execute(run, stepIndex, tool, invocation, signal);
 }
 
-const interruptedFailure: Failure = {
-  kind: "unknown_outcome",
-  code: "interrupted",
-  detail: "The worker stopped after the call was begun and before its answer was recorded.",
-  requestId: null,
-  retryAfterMs: null,
-};
+/** Sent before, and what became of it was not known when a person let it be sent once more. */
+function wasUnknown({ effect, attempts, decision }: ToolInvocation): boolean {
+  return effect === "write" && attempts > 0 && !(decision?.kind === "retry" && decision.outcome === "not_done");
+}
 
 async function execute(
   run: EngineRun,
@@ -74,30 +75,30 @@ async function execute(
   signal: AbortSignal,
 ): Promise<InvocationEnd> {
   const { effects } = run;
+  const isUnknown = wasUnknown(invocation);
+  const tried: Tried[] = [];
   let firstFailureAt: number | null = null;
   for (let attempt = 1; ; attempt++) {
     if (signal.aborted) return { kind: "cancelled" };
-    await effects.beginInvocation(invocation);
-    invocation.attempts++;
-    invocation.startedAt = effects.now();
-    invocation.outcome = null;
-    effects.assertLease();
     const end = await attemptCall(run, tool, invocation, signal);
     if (end.kind === "cancelled") return cancelled(run, tool, invocation);
     if (end.kind === "answer") return record(run, invocation, answeredOutcome(run, tool, end.answer));
 
     const { failure } = end;
+    if (end.kind === "failure") tried.push(triedOf(failure, effects.now()));
     if (failure.kind === "permanent") {
       return record(run, invocation, { status: "failed", content: errorText(failure.detail), failure });
     }
     if (failure.kind === "unknown_outcome" && invocation.effect === "write") {
-      return recordUnknown(run, stepIndex, tool, invocation, failure);
+      return recordUnknown(run, stepIndex, tool, invocation, failure, tried);
     }
     firstFailureAt ??= effects.now();
     const failed = { failure, attempt, sinceFirstFailureMs: effects.now() - firstFailureAt };
     const delayMs = mayRepeat(invocation, failure) ? retryDelay(run.retryPolicy, failed, effects.random) : null;
     if (delayMs === null) {
-      return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, failure) };
+      // That this attempt never left says nothing about the one before it.
+      if (isUnknown) return recordUnknown(run, stepIndex, tool, invocation, failure, tried);
+      return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, failure, tried) };
     }
     effects.emit(custom("run.retrying", { attempt: attempt + 1, delayMs, reason: failure.code }));
     await pause(effects, delayMs, signal);
@@ -112,54 +113,11 @@ function mayRepeat(invocation: ToolInvocation, failure: Failure): boolean {
   return invocation.effect !== "write" || (failure.kind === "transient" && failure.notSent === true);
 }
 
-type AttemptEnd =
-  | { kind: "answer"; answer: ToolAnswer }
-  | { kind: "failure"; failure: Failure }
-  | { kind: "cancelled" };
-
-/** Never rejects, and never waits longer than the deadline, whatever the tool does with its signal. */
-async function attemptCall(
-  run: EngineRun,
-  tool: BoundTool,
-  invocation: ToolInvocation,
-  signal: AbortSignal,
-): Promise<AttemptEnd> {
-  const { effects } = run;
-  const settled = new AbortController();
-  const late = new AbortController();
-  void pause(effects, tool.deadlineMs, settled.signal).then(() => {
-    if (!settled.signal.aborted) late.abort();
-  });
-  const callSignal = AbortSignal.any([signal, late.signal]);
-  try {
-    const { idempotencyKey, arguments: args } = invocation;
-    const deadline = effects.now() + tool.deadlineMs;
-    const calling = Promise.resolve().then(() =>
-      tool.call({ idempotencyKey, arguments: args, signal: callSignal, deadline }),
-    );
-    return { kind: "answer", answer: await orAborted(calling, callSignal) };
-  } catch (error) {
-    if (signal.aborted) return { kind: "cancelled" };
-    return {
-      kind: "failure",
-      failure: late.signal.aborted ? lateFailure(tool.deadlineMs) : tool.classifyFailure(error),
-    };
-  } finally {
-    settled.abort(SETTLED);
-  }
-}
-
-function lateFailure(deadlineMs: number): Failure {
-  const detail = `The tool did not answer within ${Math.round(deadlineMs / 1000)} s.`;
-  return { kind: "unknown_outcome", code: "timeout", detail, requestId: null, retryAfterMs: null };
-}
-
 function answeredOutcome(run: EngineRun, tool: BoundTool, answer: ToolAnswer): AnsweredOutcome {
   const content = cleanText(resultText(answer, run.sources.nextNumber));
   if (tool.description.givesSources) run.sources.add(content);
   if (!answer.isError) return { status: "succeeded", content };
-  const detail = "The tool answered with an error.";
-  const failure: Failure = { kind: "permanent", code: "refused", detail, requestId: null, retryAfterMs: null };
+  const failure = failureOf("tool.refused", "The tool answered with an error.");
   return { status: "failed", content, failure };
 }
 
@@ -184,8 +142,7 @@ async function cancelled(run: EngineRun, tool: BoundTool, invocation: ToolInvoca
   // Otherwise another call's effect rejected: the lease is gone and nothing can be recorded.
   throwIfAbandoned(run.input.signal);
   if (!run.input.signal.aborted) return { kind: "cancelled" };
-  const detail = `The run was cancelled while ${tool.description.name} had not answered.`;
-  const failure: Failure = { kind: "unknown_outcome", code: "cancelled", detail, requestId: null, retryAfterMs: null };
+  const failure = failureOf("tool.cancelled", `The run was cancelled while ${tool.description.name} had not answered.`);
   const outcome: ToolOutcome =
     invocation.effect === "read" ? { status: "cancelled" } : { status: "outcome_unknown", failure };
   invocation.outcome = outcome;
@@ -199,15 +156,16 @@ async function recordUnknown(
   tool: BoundTool,
   invocation: ToolInvocation,
   failure: Failure,
+  tried: readonly Tried[],
 ): Promise<InvocationEnd> {
   invocation.outcome = { status: "outcome_unknown", failure, interruptId: run.effects.newId("int") };
   await run.effects.recordResult(invocation, invocation.outcome);
-  return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, failure) };
+  return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, failure, tried) };
 }
 
 function decline(run: EngineRun, invocation: ToolInvocation, reason: string | undefined): Promise<InvocationEnd> {
   const detail = reason ? `A person declined this call: ${reason}` : "A person declined this call.";
-  const failure: Failure = { kind: "permanent", code: "declined", detail, requestId: null, retryAfterMs: null };
+  const failure = failureOf("tool.declined", detail);
   const content = errorText(`${detail} It was not made. Do not try it again unless you are asked to.`);
   return record(run, invocation, { status: "failed", content: cleanText(content), failure });
 }
@@ -219,6 +177,6 @@ function confirmDone(run: EngineRun, invocation: ToolInvocation, content: string
 /** The agent's tools changed while the run waited. */
 function answerGone(run: EngineRun, invocation: ToolInvocation): Promise<InvocationEnd> {
   const detail = "This tool is no longer available. The call was not made.";
-  const failure: Failure = { kind: "permanent", code: "tool_gone", detail, requestId: null, retryAfterMs: null };
+  const failure = failureOf("tool.tool_gone", detail);
   return record(run, invocation, { status: "failed", content: errorText(detail), failure });
 }

@@ -1,5 +1,6 @@
 import type { LanguageModelV4CallOptions } from "@ai-sdk/provider";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
+import type { Circuit } from "./circuit.ts";
 import type { PartStream } from "./part-stream.ts";
 
 /** A model as the engine sees it. One `stream` is one attempt: providers never retry. */
@@ -7,9 +8,14 @@ export interface ModelProvider {
   /** Of the vendor, for instance `openai`; `extractive` for the one that is no language model. */
   readonly provider: string;
   readonly modelId: string;
-  /** Longest silence: before the first part of the answer, and between two parts. */
+  /**
+   * Longest silence: until the model says something or asks for a tool, every part of its thoughts counting as life,
+   * and between two parts from then on.
+   */
   readonly stall: { firstPartMs: number; gapMs: number };
   stream(options: LanguageModelV4CallOptions): PromiseLike<PartStream>;
+  /** Shared by the tenant's runs; none for a model that runs in this process. */
+  readonly circuit?: Circuit;
   /** Never throws. */
   classifyFailure(error: unknown): Failure;
 }

@@ -1,8 +1,10 @@
 import type { LanguageModelV4FunctionTool, LanguageModelV4Prompt } from "@ai-sdk/provider";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import { custom, type Interrupt, type TokenUsage } from "@agent-engine/protocol/events.ts";
+import { circuitFailure, NO_CIRCUIT, type Attempted } from "./circuit.ts";
 import type { EngineRun } from "./engine.ts";
 import { throwIfAbandoned } from "./effects.ts";
+import { healthOf } from "./failure-table.ts";
 import { MODEL_WAITS } from "./human-messages.ts";
 import { runModelTurn, type TurnEnd } from "./model-turn.ts";
 import { pause } from "./pause.ts";
@@ -10,6 +12,7 @@ import { stepNameOf } from "./received-calls.ts";
 import { retryDelay } from "./retry-policy.ts";
 import { StepWriter } from "./step-writer.ts";
 import { CANCELLED_RESULT, MISSING_RESULT } from "./tool-outcome.ts";
+import { failureMetadata, triedOf, type Tried } from "./tried.ts";
 
 export type ModelStepEnd =
   /** The step is still open. */
@@ -30,14 +33,22 @@ export async function runModelStep(
 ): Promise<ModelStepEnd> {
   const { effects, model, retryPolicy, thinking } = run;
   const options = callOptions(run, prompt);
+  const circuit = model.circuit ?? NO_CIRCUIT;
+  const tried: Tried[] = [];
   let firstFailureAt: number | null = null;
   for (let attempt = 1; ; attempt++) {
     effects.assertLease();
     const writer = new StepWriter(stepNameOf(stepIndex), effects, run.sources);
-    writer.openStep();
     const argumentsAudience = (name: string) =>
       run.tools.get(name)?.description.visibility.arguments ? "all" : "staff";
-    const end: TurnEnd = await runModelTurn({ model, options, signal: thinking, writer, argumentsAudience, effects });
+    const guarded = await circuit.guard(async () => {
+      writer.openStep();
+      return attempted(await runModelTurn({ model, options, signal: thinking, writer, argumentsAudience, effects }));
+    });
+    const end: TurnEnd =
+      guarded.kind === "made"
+        ? guarded.end
+        : { kind: "failed", failure: circuitFailure("model", guarded.circuit, effects.now()) };
     if (end.kind === "complete") {
       writer.endTurn();
       return { kind: "complete", finish: end.finish, usage: end.usage, writer };
@@ -52,13 +63,14 @@ export async function runModelStep(
       writer.abandon(MISSING_RESULT);
       return { kind: "failed", failure };
     }
+    if (guarded.kind === "made") tried.push(triedOf(failure, effects.now()));
     firstFailureAt ??= effects.now();
     const failed = { failure, attempt, sinceFirstFailureMs: effects.now() - firstFailureAt };
     const delayMs = failure.kind === "needs_person" ? null : retryDelay(retryPolicy, failed, effects.random);
     if (delayMs === null) {
       writer.abandon();
       supersede(run, writer.messageIds, writer);
-      return { kind: "interrupt", interrupts: [operatorInterrupt(run, stepIndex, failure, attempt)] };
+      return { kind: "interrupt", interrupts: [operatorInterrupt(run, stepIndex, failure, tried)] };
     }
     effects.emit(custom("run.retrying", { attempt: attempt + 1, delayMs, reason: failure.code }));
     writer.abandon();
@@ -70,6 +82,11 @@ export async function runModelStep(
     }
     supersede(run, writer.messageIds, writer);
   }
+}
+
+function attempted(end: TurnEnd): Attempted<TurnEnd> {
+  if (end.kind === "failed") return { end, health: healthOf("model", end.failure), failure: end.failure };
+  return { end, health: end.kind === "complete" ? "healthy" : "unclear", failure: null };
 }
 
 /** Takes an attempt's calls and the given texts out of the fold. Written even for none: it also ends the retrying. */
@@ -99,7 +116,8 @@ function callOptions(run: EngineRun, prompt: LanguageModelV4Prompt) {
   };
 }
 
-function operatorInterrupt(run: EngineRun, stepIndex: number, failure: Failure, attempts: number): Interrupt {
+function operatorInterrupt(run: EngineRun, stepIndex: number, failure: Failure, tried: readonly Tried[]): Interrupt {
+  const nowMs = run.effects.now();
   return {
     id: run.effects.newId("int"),
     reason: "operator",
@@ -109,12 +127,9 @@ function operatorInterrupt(run: EngineRun, stepIndex: number, failure: Failure, 
       provider: run.model.provider,
       model: run.model.modelId,
       stepIndex,
-      code: failure.code,
-      detail: failure.detail,
-      requestId: failure.requestId,
-      retryAfterMs: failure.retryAfterMs,
-      attempts,
-      failedAt: new Date(run.effects.now()).toISOString(),
+      ...failureMetadata("model", failure, tried, nowMs),
+      attempts: tried.length,
+      failedAt: new Date(nowMs).toISOString(),
       choices: ["retry", "abort"],
     },
   };

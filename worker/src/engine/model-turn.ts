@@ -44,7 +44,7 @@ export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
   const turn: Turn = {
     answer: null,
     lastPartAt: effects.now(),
-    parts: 0,
+    hasSpoken: false,
     settled: new AbortController(),
     isRead: false,
   };
@@ -78,7 +78,8 @@ export async function runModelTurn(request: TurnRequest): Promise<TurnEnd> {
 interface Turn {
   answer: PartStream | null;
   lastPartAt: number;
-  parts: number;
+  /** It said something or asked for a tool: from then on a short silence is long. */
+  hasSpoken: boolean;
   settled: AbortController;
   /** Read to its end: nothing is left to hang up. */
   isRead: boolean;
@@ -92,10 +93,10 @@ async function watchForStall(
   stop: (reason: unknown) => void,
 ): Promise<void> {
   while (!turn.settled.signal.aborted) {
-    const allowed = turn.parts === 0 ? model.stall.firstPartMs : model.stall.gapMs;
+    const allowed = turn.hasSpoken ? model.stall.gapMs : model.stall.firstPartMs;
     const silent = effects.now() - turn.lastPartAt;
     if (silent >= allowed) return stop(new ModelStalled(silent));
-    // Never longer than a gap: the first part may come while we sleep, and then the shorter allowance holds.
+    // Never longer than a gap: the first word may come while we sleep, and then the shorter allowance holds.
     await pause(effects, Math.min(allowed - silent, model.stall.gapMs), turn.settled.signal);
   }
 }
@@ -126,8 +127,7 @@ async function readTurn(request: TurnRequest, turn: Turn, upstream: AbortSignal)
       if (part.type === "error") return { kind: "error", error: part.error };
       if (part.type === "finish") finish = part;
       else writePart(request, part);
-      // The head of a response is no sign of life: vendors send it before they begin to think.
-      if (part.type !== "stream-start" && part.type !== "response-metadata") turn.parts++;
+      if (part.type === "text-delta" || part.type.startsWith("tool-")) turn.hasSpoken = true;
     }
     if (writer.mustFlush) await writer.flush();
     turn.lastPartAt = effects.now();

@@ -5,6 +5,7 @@ import type { BoundTool } from "./bound-tool.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
 import { APPROVAL_NEEDED, OUTCOME_UNKNOWN, TOOL_WAITS } from "./human-messages.ts";
+import { failureMetadata, type Tried } from "./tried.ts";
 
 /** Asks a person before a call is made. */
 export function approvalInterrupt(run: EngineRun, tool: BoundTool, invocation: ToolInvocation): Interrupt {
@@ -33,6 +34,7 @@ export function operatorInterrupt(
   tool: BoundTool,
   invocation: ToolInvocation,
   failure: Failure,
+  tried: readonly Tried[],
 ): Interrupt {
   const { outcome } = invocation;
   const isUnknown = outcome?.status === "outcome_unknown";
@@ -49,10 +51,7 @@ export function operatorInterrupt(
       effect: invocation.effect,
       stepIndex,
       outcome: isUnknown ? "unknown" : "not_done",
-      code: failure.code,
-      detail: failure.detail,
-      requestId: failure.requestId,
-      retryAfterMs: failure.retryAfterMs,
+      ...failureMetadata("tool", failure, tried, run.effects.now()),
       attempts: invocation.attempts,
       arguments: invocation.arguments,
       idempotencyKey: invocation.idempotencyKey,

@@ -1,16 +1,18 @@
 import type { LanguageModelV4 } from "@ai-sdk/provider";
+import type { Circuit } from "../engine/circuit.ts";
 import type { ModelProvider } from "../engine/model-provider.ts";
 import { partsOf } from "../engine/part-stream.ts";
 import { classifyModelFailure } from "./model-failure.ts";
 
 /**
- * Vendors that think before they speak send nothing meanwhile, so the first part may take longer than later ones.
- * Longer than any healthy silence we know of, short enough for a visitor who waits.
+ * Models that think before they speak may send nothing meanwhile, some for a minute or two; once they speak they do not
+ * pause. Longer than any healthy silence we know of, short enough for a visitor who waits.
  */
-export const DEFAULT_STALL = { firstPartMs: 30_000, gapMs: 20_000 };
+export const DEFAULT_STALL = { firstPartMs: 120_000, gapMs: 30_000 };
 
 export interface ProviderOptions {
   stall?: ModelProvider["stall"];
+  circuit?: Circuit | undefined;
   now?: () => number;
 }
 
@@ -25,6 +27,7 @@ export function aiSdkProvider(
     provider,
     modelId: model.modelId,
     stall: options.stall ?? DEFAULT_STALL,
+    ...(options.circuit ? { circuit: options.circuit } : {}),
     stream: async (call) => partsOf((await model.doStream(call)).stream),
     classifyFailure: (error) => classifyModelFailure(error, now()),
   };

@@ -22,6 +22,7 @@ export function chatProvider(
     provider,
     modelId: openModel(fetch).modelId,
     stall: options.stall ?? DEFAULT_STALL,
+    ...(options.circuit ? { circuit: options.circuit } : {}),
     async stream(call) {
       let answer: PartStream | null = null;
       const model = openModel(async (input, init) => {

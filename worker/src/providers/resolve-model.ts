@@ -4,6 +4,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import type { Config } from "@agent-engine/core/config/env.ts";
 import { resolveProviderName } from "@agent-engine/core/models/resolve-provider-name.ts";
 import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
+import type { Circuit } from "../engine/circuit.ts";
 import type { ModelProvider } from "../engine/model-provider.ts";
 import type { Egress } from "../toolkits/egress.ts";
 import { aiSdkProvider } from "./ai-sdk-provider.ts";
@@ -27,6 +28,8 @@ export interface ModelSources {
   vendorFetch: typeof globalThis.fetch;
   secrets?: ModelSecrets;
   stall?: ModelProvider["stall"];
+  /** The circuit of a provider at a host, for the run's tenant. */
+  circuitOf?: (provider: string, host: string) => Circuit;
   extractivePace?: ExtractivePace;
 }
 
@@ -38,6 +41,7 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
   const { models, secrets = {}, vendorFetch } = sources;
   const stall = sources.stall ? { stall: sources.stall } : {};
   const name = resolveProviderName(choice.provider, models);
+  const at = (baseUrl: string) => ({ ...stall, circuit: sources.circuitOf?.(name, new URL(baseUrl).host) });
   switch (name) {
     case "openai": {
       const apiKey = secrets.openaiApiKey ?? models.openaiApiKey;
@@ -45,13 +49,14 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       if (apiKey === null && models.openaiBaseUrl === null) return notConfigured(name, "OPENAI_API_KEY is not set.");
       const open = (fetch: typeof globalThis.fetch) =>
         createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch }).chat(choice.name ?? models.openaiModel);
-      return chatProvider(name, open, vendorFetch, stall);
+      return chatProvider(name, open, vendorFetch, at(baseURL));
     }
     case "anthropic": {
       const apiKey = secrets.anthropicApiKey ?? models.anthropicApiKey;
       if (apiKey === null) return notConfigured(name, "ANTHROPIC_API_KEY is not set.");
-      const anthropic = createAnthropic({ apiKey, baseURL: "https://api.anthropic.com/v1", fetch: vendorFetch });
-      return aiSdkProvider(name, anthropic.messages(choice.name ?? models.anthropicModel), stall);
+      const baseURL = "https://api.anthropic.com/v1";
+      const anthropic = createAnthropic({ apiKey, baseURL, fetch: vendorFetch });
+      return aiSdkProvider(name, anthropic.messages(choice.name ?? models.anthropicModel), at(baseURL));
     }
     case "openai-compatible": {
       const { baseUrl } = choice.settings;
@@ -62,7 +67,7 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       const key = secrets.apiKey === undefined ? {} : { apiKey: secrets.apiKey };
       const open = (fetch: typeof globalThis.fetch) =>
         createOpenAICompatible({ ...settings, ...key, fetch }).chatModel(modelName);
-      return chatProvider(name, open, sources.egress.fetch, stall);
+      return chatProvider(name, open, sources.egress.fetch, at(baseUrl));
     }
     case "extractive":
       return aiSdkProvider(name, extractiveModel(sources.extractivePace), stall);

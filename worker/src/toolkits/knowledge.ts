@@ -1,7 +1,7 @@
 /** The built-in search over the tenant's documents. */
-import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolDescription, Toolkit, ToolSource } from "@agent-engine/core/toolkits/toolkit.ts";
+import { failureOf } from "../engine/failure-table.ts";
 
 export type SearchKnowledge = (input: { query: string; limit: number }) => Promise<readonly ToolSource[]>;
 
@@ -46,14 +46,7 @@ export function knowledgeToolkit(searchKnowledge: SearchKnowledge, maxResults: n
       }));
       return { content: null, sources };
     },
-    classifyFailure: (error): Failure => ({
-      // A search changes nothing, so it may always be made again.
-      kind: "transient",
-      code: "unavailable",
-      detail: error instanceof Error ? error.message : String(error),
-      requestId: null,
-      retryAfterMs: null,
-      notSent: true,
-    }),
+    // A search changes nothing, so it may always be made again.
+    classifyFailure: (error) => failureOf("tool.search_failed", error instanceof Error ? error.message : String(error)),
   };
 }

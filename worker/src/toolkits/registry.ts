@@ -3,6 +3,7 @@ import { parseHttpSettings } from "@agent-engine/core/toolkits/http-settings.ts"
 import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolContext, ToolDescription, Toolkit } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { AgentConfig, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
+import type { Circuit } from "../engine/circuit.ts";
 import type { BoundTool } from "../engine/bound-tool.ts";
 import { argumentCheck, BadSchema } from "./argument-check.ts";
 import type { Egress } from "./egress.ts";
@@ -16,6 +17,8 @@ export interface ToolkitSources {
   /** Searches the documents of the run's tenant. */
   searchKnowledge: SearchKnowledge;
   egress: Egress;
+  /** The circuit of a toolkit at a host, for the run's tenant. */
+  circuitOf?: (toolkit: string, host: string) => Circuit;
   deadlineMs?: number;
 }
 
@@ -66,6 +69,7 @@ async function bindToolkit(
   context: ToolContext,
   sources: ToolkitSources,
 ): Promise<void> {
+  const circuit = toolkit.host === null ? null : sources.circuitOf?.(toolkit.name, toolkit.host);
   for (const description of await toolkit.list()) {
     const { name } = description;
     const policy = policyFor(name);
@@ -79,6 +83,7 @@ async function bindToolkit(
       description,
       toolkit: toolkit.name,
       host: toolkit.host,
+      ...(circuit ? { circuit } : {}),
       policy,
       deadlineMs: sources.deadlineMs ?? DEFAULT_DEADLINE_MS,
       checkArguments: argumentCheck(description.parameters),
