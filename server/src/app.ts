@@ -8,14 +8,19 @@ import { problemResponse, toProblemError } from "./http/problem.ts";
 import { requestLog } from "./http/request-log.ts";
 import type { AppContext, AppEnv } from "./http/request.ts";
 import { createRouteTable, type RouteTable } from "./http/route-table.ts";
+import { createTrustedOrigins } from "./http/trusted-origins.ts";
 import type { EventSource } from "./realtime/event-stream.ts";
 import { agentRoutes } from "./routes/agents.ts";
+import { apiKeyRoutes } from "./routes/api-keys.ts";
+import { authRoutes } from "./routes/auth.ts";
 import { conversationEventRoutes } from "./routes/conversation-events.ts";
 import { conversationRoutes } from "./routes/conversations.ts";
 import { documentRoutes } from "./routes/documents.ts";
 import { healthRoutes, type ReadinessCheck } from "./routes/health.ts";
+import { memberRoutes } from "./routes/members.ts";
 import { referenceRoutes } from "./routes/reference.ts";
 import { runRoutes } from "./routes/runs.ts";
+import { siteRoutes } from "./routes/sites.ts";
 import { visitorSessionRoutes } from "./routes/visitor-sessions.ts";
 import { widgetRoutes } from "./routes/widget-files.ts";
 
@@ -26,6 +31,9 @@ export interface AppOptions {
   /** What `/readyz` asks, by name. */
   readiness: Record<string, ReadinessCheck>;
   publicUrl: string | null;
+  /** Where this server answers; asked late, as a free port is known late. */
+  apiUrl: () => string;
+  trustedProxyHops: number;
   /** Where the built widget lies. */
   widgetDirectory: string;
 }
@@ -53,15 +61,25 @@ export function createApp(options: AppOptions): App {
     if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
   });
 
-  const api = createApi(app, services, table);
+  const trustedOrigins = createTrustedOrigins(() => [options.apiUrl(), services.accounts.consoleUrl]);
+  const api = createApi(app, services, table, trustedOrigins);
   visitorSessionRoutes(api, services);
   conversationRoutes(api);
   conversationEventRoutes(api, options.events);
   runRoutes(api, options.events);
   agentRoutes(api);
   documentRoutes(api);
+  memberRoutes(api, services);
+  apiKeyRoutes(api);
+  siteRoutes(api);
+  authRoutes(app, {
+    services,
+    trustedOrigins,
+    apiUrl: options.apiUrl,
+    trustedProxyHops: options.trustedProxyHops,
+  });
   healthRoutes(app, options.readiness);
-  referenceRoutes(app, options.publicUrl);
+  referenceRoutes(app, { publicUrl: options.publicUrl, isSecure: services.accounts.isSecure });
   widgetRoutes(app, options.widgetDirectory);
 
   return { fetch: app.fetch, request: app.request, routes: table.routes };

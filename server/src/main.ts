@@ -23,7 +23,7 @@ const FINISH_MS = 2_000;
 
 export interface ServerOptions {
   services: Services;
-  config: Pick<Config, "redisUrl" | "publicUrl">;
+  config: Pick<Config, "redisUrl" | "publicUrl"> & Partial<Pick<Config, "trustedProxyHops">>;
   /** 0 picks a free one. */
   port: number;
 }
@@ -65,6 +65,8 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
         : {}),
     },
     publicUrl: config.publicUrl,
+    apiUrl: () => config.publicUrl ?? `http://localhost:${(http.address() as AddressInfo).port}`,
+    trustedProxyHops: config.trustedProxyHops ?? 0,
     widgetDirectory: WIDGET_DIRECTORY,
   });
   const http = createAdaptorServer({ fetch: app.fetch }) as HttpServer;

@@ -2,6 +2,7 @@
 import { pino } from "pino";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { seedDemo } from "@agent-engine/core/demo/seed-demo.ts";
+import type { AccountsConfig } from "@agent-engine/core/members/accounts.ts";
 import type { ReadyTenant } from "@agent-engine/core/tenancy/set-up-tenant.ts";
 import { transact } from "@agent-engine/core/db/transaction.ts";
 import { appendInTransaction } from "@agent-engine/core/events/append-in-transaction.ts";
@@ -31,7 +32,15 @@ export interface ServerFixture {
   stop(): Promise<void>;
 }
 
-export async function startServerFixture(options: { redisUrl?: string } = {}): Promise<ServerFixture> {
+export interface FixtureOptions {
+  redisUrl?: string;
+  /** How people sign in and get mail. */
+  accounts?: Partial<AccountsConfig>;
+  /** The first signs, all verify. */
+  secretKeys?: string[];
+}
+
+export async function startServerFixture(options: FixtureOptions = {}): Promise<ServerFixture> {
   const database = await createTestDatabase();
   const logged: Record<string, unknown>[] = [];
   const log = pino({ level: "debug" }, { write: (line) => void logged.push(JSON.parse(line)) });
@@ -46,10 +55,11 @@ export async function startServerFixture(options: { redisUrl?: string } = {}): P
   const databaseUrl = new URL(database.ownerUrl);
   const proxy = await startFaultProxy({ target: { port: Number(databaseUrl.port) } });
   databaseUrl.port = String(proxy.port);
-  const services = await openServices({ redisUrl, secretKeys: ["k".repeat(32)], models }, databaseUrl.href, log);
+  const { accounts = {}, secretKeys = ["k".repeat(32)] } = options;
+  const services = await openServices({ ...accounts, redisUrl, secretKeys, models }, databaseUrl.href, log);
   const demo = await seedDemo(services, { demoOrigins: [ORIGIN, "https://*.wild.example"] });
   const other = await seedDemo(services, { demoOrigins: ["https://other.example"] });
-  const server = await startServer({ services, config: { redisUrl, publicUrl: null }, port: 0 });
+  const server = await startServer({ services, config: { redisUrl, publicUrl: null, trustedProxyHops: 1 }, port: 0 });
   return {
     url: server.url,
     services,

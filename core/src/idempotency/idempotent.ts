@@ -5,6 +5,7 @@ import { inTenantEntities } from "../db/entity-transaction.ts";
 import { inTenant, type Tx } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
 import { uuidOf } from "../ids.ts";
+import { openAnswer, sealAnswer } from "./seal-answer.ts";
 
 export interface IdempotentRequest {
   /** The `Idempotency-Key` header; null runs the verb as it is. */
@@ -16,6 +17,8 @@ export interface IdempotentRequest {
   status: number;
   /** Which transaction the verb needs: `entities` for verbs that work with the ORM. */
   transaction?: "statements" | "entities";
+  /** The answer holds a secret that is shown once: what is saved of it is encrypted. */
+  isSecret?: boolean;
 }
 
 export interface IdempotentResponse<T> {
@@ -57,12 +60,13 @@ export async function idempotent<T>(
     );
   }
   const principal = principalOf(ctx);
+  const owner = `${ctx.tenantId}:${principal}:${key}`;
   const bodyHash = createHash("sha256")
     .update(JSON.stringify(request.body) ?? "")
     .digest();
 
   const once = async (tx: Tx): Promise<IdempotentResponse<T>> => {
-    const [lock] = await tx.query(tryLock, [`${ctx.tenantId}:${principal}:${key}`]);
+    const [lock] = await tx.query(tryLock, [owner]);
     if (!lock?.locked) {
       throw new ProblemError(
         "idempotency_in_flight",
@@ -78,7 +82,8 @@ export async function idempotent<T>(
           "This Idempotency-Key was used with another request. Use a new key for a new request.",
         );
       }
-      return { status: saved.status, body: saved.response as T, replayed: true };
+      const body = request.isSecret ? openAnswer(ctx.services.secrets, owner, saved.response) : saved.response;
+      return { status: saved.status, body: body as T, replayed: true };
     }
     const body = await verb({ ...ctx, tx });
     await tx.query(save, [
@@ -88,7 +93,7 @@ export async function idempotent<T>(
       request.route,
       bodyHash,
       request.status,
-      JSON.stringify(body),
+      JSON.stringify(request.isSecret ? sealAnswer(ctx.services.secrets, owner, body) : body),
     ]);
     return { status: request.status, body, replayed: false };
   };

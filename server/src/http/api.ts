@@ -6,15 +6,19 @@
 import type { OpenAPIHono, RouteConfig } from "@hono/zod-openapi";
 import { z } from "@hono/zod-openapi";
 import type { Ctx, Services } from "@agent-engine/core/context.ts";
+import type { Session } from "@agent-engine/core/members/resolve-session.ts";
+import { PERMISSIONS } from "@agent-engine/core/members/permissions.ts";
 import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
 import { authenticate, authorize, bearerOf, type Access } from "./authenticate.ts";
+import { authenticateMember, isMembers, sessionOf, signedOut } from "./authenticate-member.ts";
 import { readJson } from "./body.ts";
 import { contextOf, type AppContext, type AppEnv, type Principal } from "./request.ts";
 import type { RouteTable } from "./route-table.ts";
+import type { TrustedOrigins } from "./trusted-origins.ts";
 import { validate } from "./validation.ts";
 import { problemSchema } from "../openapi/schemas.ts";
 
-type Method = "get" | "post" | "patch";
+type Method = "get" | "post" | "patch" | "delete";
 
 /** `{runId: string}` for `/v1/runs/{runId}/cancel`. */
 export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
@@ -43,12 +47,23 @@ export interface PublicSpec<Body, Answer> extends Described {
   answer: z.ZodType<Answer>;
 }
 
+/** A route about a person rather than a tenant. */
+export interface AccountSpec<Body, Answer> extends Described {
+  method: "get" | "post";
+  body?: z.ZodType<Body>;
+  status: 200 | 201;
+  answer: z.ZodType<Answer>;
+}
+
 export interface RouteSpec<Path extends string, Query, Body, Answer> extends Declared<Path, Query> {
   body?: z.ZodType<Body>;
-  status: 200 | 201 | 202;
-  answer: z.ZodType<Answer>;
+  /** 204 has no answer. */
+  status: 200 | 201 | 202 | 204;
+  answer?: z.ZodType<Answer>;
   /** Which transaction the verb needs when it is made idempotent. */
   transaction?: "statements" | "entities";
+  /** The answer holds a secret that is shown once. */
+  isSecret?: boolean;
 }
 
 export interface Call<Path extends string, Query, Body> {
@@ -76,6 +91,16 @@ export interface Api {
     spec: Declared<Path, Query>,
     open: (call: StreamCall<Path, Query>) => Promise<Response>,
   ): void;
+  /** A route for whoever is signed in. */
+  account<Body = unknown, Answer = unknown>(
+    spec: AccountSpec<Body, Answer>,
+    verb: (call: { session: Session; body: Body; c: AppContext }) => Promise<Answer>,
+  ): void;
+  /** A route whose credential is a token in its body; `session` is whoever is signed in besides, if anybody is. */
+  token<Body = unknown, Answer = unknown>(
+    spec: AccountSpec<Body, Answer>,
+    verb: (call: { session: Session | null; body: Body }) => Promise<Answer>,
+  ): void;
   /** A route that checks its own credential. */
   public<Body, Answer>(
     spec: PublicSpec<Body, Answer>,
@@ -83,9 +108,16 @@ export interface Api {
   ): void;
 }
 
-export function createApi(app: OpenAPIHono<AppEnv>, services: Services, table: RouteTable): Api {
+export function createApi(
+  app: OpenAPIHono<AppEnv>,
+  services: Services,
+  table: RouteTable,
+  trustedOrigins: TrustedOrigins,
+): Api {
   async function enter(c: AppContext, access: Access): Promise<{ principal: Principal; ctx: Ctx }> {
-    const principal = await authenticate(services, bearerOf(c.req.header("authorization")), c.req.header("origin"));
+    const principal = isMembers(services, c)
+      ? await authenticateMember(services, trustedOrigins, c)
+      : await authenticate(services, bearerOf(c.req.header("authorization")), c.req.header("origin"));
     c.set("principal", principal);
     authorize(principal, access);
     return { principal, ctx: contextOf(services, principal, c.get("correlationId")) };
@@ -93,18 +125,15 @@ export function createApi(app: OpenAPIHono<AppEnv>, services: Services, table: R
 
   function declare(spec: Described & Partial<Declared<string, unknown>>, content: Content): void {
     const { method, path, access } = spec;
-    table.add({ method, path, visitor: access?.visitor ?? true, checksOrigin: access === undefined });
+    const scope = access?.scope ?? null;
+    const isPublic = content.credential === "its own";
+    table.add({ method, path, scope, visitor: access?.visitor ?? isPublic, checksOrigin: isPublic });
     app.openAPIRegistry.registerPath(describeRoute(spec, content));
   }
 
   return {
     route(spec, verb) {
-      declare(spec, {
-        body: spec.body,
-        responses: {
-          [spec.status]: { description: "Done.", content: { "application/json": { schema: spec.answer } } },
-        },
-      });
+      declare(spec, { body: spec.body, responses: done(spec.status, spec.answer) });
       app.on(spec.method, honoPath(spec.path), async (c) => {
         const { ctx } = await enter(c, spec.access);
         const call = {
@@ -112,7 +141,10 @@ export function createApi(app: OpenAPIHono<AppEnv>, services: Services, table: R
           query: (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never,
           body: (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never,
         };
-        if (spec.method !== "post") return c.json(await verb({ ...call, ctx }), spec.status);
+        if (spec.method !== "post") {
+          const body = await verb({ ...call, ctx });
+          return spec.status === 204 ? c.body(null, 204) : c.json(body, spec.status);
+        }
         const answer = await idempotent(
           ctx,
           {
@@ -122,11 +154,12 @@ export function createApi(app: OpenAPIHono<AppEnv>, services: Services, table: R
             body: call.body,
             status: spec.status,
             transaction: spec.transaction,
+            isSecret: spec.isSecret,
           },
           (inner) => verb({ ...call, ctx: inner }),
         );
         if (answer.replayed) c.header("idempotency-replayed", "true");
-        return c.json(answer.body, spec.status);
+        return spec.status === 204 ? c.body(null, 204) : c.json(answer.body, spec.status);
       });
     },
     stream(spec, open) {
@@ -144,13 +177,25 @@ export function createApi(app: OpenAPIHono<AppEnv>, services: Services, table: R
         return open({ ctx, principal, c, query, params: c.req.param() as ParamsOf<typeof spec.path> });
       });
     },
-    public(spec, verb) {
-      declare(spec, {
-        body: spec.body,
-        responses: {
-          [spec.status]: { description: "Done.", content: { "application/json": { schema: spec.answer } } },
-        },
+    account(spec, verb) {
+      declare(spec, { body: spec.body, responses: done(spec.status, spec.answer), credential: "a session" });
+      app.on(spec.method, honoPath(spec.path), async (c) => {
+        const session = await sessionOf(services, trustedOrigins, c);
+        if (!session) throw signedOut();
+        const body = (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never;
+        return c.json(await verb({ session, body, c }), spec.status);
       });
+    },
+    token(spec, verb) {
+      declare(spec, { body: spec.body, responses: done(spec.status, spec.answer), credential: "a token" });
+      app.on(spec.method, honoPath(spec.path), async (c) => {
+        const session = await sessionOf(services, trustedOrigins, c);
+        const body = (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never;
+        return c.json(await verb({ session, body }), spec.status);
+      });
+    },
+    public(spec, verb) {
+      declare(spec, { body: spec.body, responses: done(spec.status, spec.answer), credential: "its own" });
       app.on(spec.method, honoPath(spec.path), async (c) => {
         const answer = await verb(c, validate(spec.body, await readJson(c.req.raw), "body"));
         if (answer.replayed) c.header("idempotency-replayed", "true");
@@ -173,26 +218,37 @@ const idempotencyHeader = z.object({
 interface Content {
   responses: RouteConfig["responses"];
   body?: z.ZodType | undefined;
+  /** What a route that names no permission asks for instead. */
+  credential?: "a session" | "a token" | "its own";
+}
+
+function done(status: number, answer: z.ZodType | undefined): RouteConfig["responses"] {
+  return {
+    [status]: { description: "Done.", ...(answer ? { content: { "application/json": { schema: answer } } } : {}) },
+  };
 }
 
 /** What the OpenAPI document says of a route. */
 function describeRoute(
   spec: Described & Partial<Declared<string, unknown>>,
-  { responses, body }: Content,
+  { responses, body, credential }: Content,
 ): RouteConfig {
   const names = [...spec.path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => name);
-  const scope = spec.access ? `Scope of a secret key: \`${spec.access.scope}\`.` : "";
+  const scope = spec.access
+    ? `Permission: \`${spec.access.scope}\`, a scope of secret keys; members with the roles ${PERMISSIONS[spec.access.scope].join(", ")} have it.`
+    : "";
   return {
     method: spec.method,
     path: spec.path,
     tags: [spec.tag],
     summary: spec.summary,
     description: [spec.description, scope].filter(Boolean).join("\n\n"),
-    security: securityOf(spec.access),
+    security: securityOf(spec.access, credential),
+    ...(spec.access ? { "x-permission": spec.access.scope } : {}),
     request: {
       ...(names.length > 0 ? { params: z.object(Object.fromEntries(names.map((name) => [name, z.string()]))) } : {}),
       ...(spec.query ? { query: spec.query as z.ZodObject } : {}),
-      ...(spec.method === "post" ? { headers: idempotencyHeader } : {}),
+      ...(spec.method === "post" && (spec.access || credential === "its own") ? { headers: idempotencyHeader } : {}),
       ...(body ? { body: { content: { "application/json": { schema: body } }, required: true } } : {}),
     },
     responses: {
@@ -205,7 +261,8 @@ function describeRoute(
   };
 }
 
-function securityOf(access: Access | undefined): Record<string, string[]>[] {
+function securityOf(access: Access | undefined, credential: Content["credential"]): Record<string, string[]>[] {
+  if (credential === "a session") return [{ memberSession: [] }];
   if (!access) return [];
-  return access.visitor ? [{ secretKey: [] }, { visitorToken: [] }] : [{ secretKey: [] }];
+  return [{ secretKey: [] }, { memberSession: [] }, ...(access.visitor ? [{ visitorToken: [] }] : [])];
 }

@@ -33,7 +33,8 @@ export async function readJson(request: Request): Promise<unknown> {
   return UNSTORABLE.test(text) ? clean(value) : value;
 }
 
-async function readText(request: Request): Promise<string> {
+/** The body as text; throws `too_large` before more than the limit is held. */
+export async function readText(request: Request): Promise<string> {
   const declared = request.headers.get("content-length");
   if (declared !== null) {
     // Node's parser holds a body to its declared length.

@@ -1,7 +1,11 @@
+import type { Permission } from "@agent-engine/core/members/permissions.ts";
+
 export interface TableRoute {
   method: string;
   /** `/v1/runs/{runId}` */
   path: string;
+  /** What a member's role or a key's scopes must have; null where the route asks for something else. */
+  scope: Permission | null;
   /** Visitors call it, so browsers do, from the customers' origins. */
   visitor: boolean;
   /** It checks the page's origin itself and says what is wrong with it, so pages of any origin may read its answers. */

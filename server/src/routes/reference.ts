@@ -46,13 +46,16 @@ const POLICY = [
 const SHORT = "public, max-age=300";
 
 /** `/openapi.json`, and `/docs`: the reference made from it. */
-export function referenceRoutes(app: OpenAPIHono<AppEnv>, publicUrl: string | null): void {
+export function referenceRoutes(
+  app: OpenAPIHono<AppEnv>,
+  facts: { publicUrl: string | null; isSecure: boolean },
+): void {
   const files = createPrecompressedFiles();
   const scalar = fileURLToPath(import.meta.resolve("@scalar/api-reference/browser/standalone.js"));
   let document: string | null = null;
 
   app.get("/openapi.json", (c) => {
-    document ??= JSON.stringify(openApiDocument(app, publicUrl));
+    document ??= JSON.stringify(openApiDocument(app, facts));
     c.set("route", "/openapi.json");
     return c.body(document, 200, {
       "content-type": "application/json; charset=utf-8",
