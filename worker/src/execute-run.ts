@@ -13,7 +13,9 @@ import type { Appender } from "@agent-engine/core/events/appender.ts";
 import { readAllEvents } from "@agent-engine/core/events/read-events.ts";
 import { RunLog } from "@agent-engine/core/events/run-log.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
+import { buryRun } from "@agent-engine/core/runs/bury-run.ts";
 import { endRun, parkRun, type EndRun } from "@agent-engine/core/runs/end-run.ts";
+import { findEnd } from "@agent-engine/core/runs/find-end.ts";
 import { forkedAgent } from "@agent-engine/core/runs/fork-settings.ts";
 import { readFork } from "@agent-engine/core/runs/read-fork.ts";
 import { releaseLease } from "@agent-engine/core/runs/release-lease.ts";
@@ -35,6 +37,8 @@ import type { ToolOutcome } from "./engine/tool-outcome.ts";
 import { withoutTurns } from "./engine/usage.ts";
 import { forkedTools } from "./recorded-results.ts";
 import { createRunEffects, type RunProgress } from "./run-effects.ts";
+import { runFault } from "./run-fault.ts";
+import { storeOnce } from "./store-once.ts";
 
 export interface ExecuteDeps {
   services: Services;
@@ -46,8 +50,6 @@ export interface ExecuteDeps {
   retryPolicy: RetryPolicy;
 }
 
-/** A run whose workers died so often does not take another one with it. */
-const MAX_ATTEMPTS = 3;
 const RELEASE_RETRY_MS = 500;
 const MAX_RELEASE_RETRY_MS = 5_000;
 
@@ -78,11 +80,18 @@ export async function executeRun(deps: ExecuteDeps, claim: Claim, abort: AbortCo
     const isExpected = error instanceof LeaseLost || error instanceof RunAbandoned;
     if (isExpected) log.info({ reason: error.message }, "run given up");
     else log.error({ err: error }, "run interrupted");
-    await giveBack(deps, claim, runLog, error instanceof RunAbandoned && runLog.lost === null);
+    await giveBack(deps, claim, runLog, {
+      isOrderly: error instanceof RunAbandoned && runLog.lost === null,
+      fault: runFault(runLog.lost ?? error),
+    });
   }
 }
 
 async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, signal: AbortSignal): Promise<string> {
+  if (claim.kind === "poison") {
+    await buryRun(ctx, claim, failedMessage("poison"));
+    return "poison";
+  }
   const [history, ownStep, turns, published] = await Promise.all([
     readHistory(historyOf(ctx, claim), claim.runId),
     claim.kind === "start" ? null : lastToolStep<ToolOutcome, CallDecision>(ctx, claim.runId),
@@ -105,13 +114,6 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
   const effects = createRunEffects({ ctx, claim, log: runLog, lease: deps.lease, progress });
   for (const event of plan.events) effects.emit(event);
 
-  if (claim.attempt > MAX_ATTEMPTS) {
-    return fail(ctx, claim, runLog, progress.texts, spent, {
-      code: "poison",
-      message: failedMessage("poison"),
-      detail: `Its worker stopped ${MAX_ATTEMPTS} times while executing it.`,
-    });
-  }
   let result: EngineResult;
   try {
     const tools = await deps.toolsOf(ctx, claim, agent);
@@ -139,13 +141,13 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
     if (runLog.lost || signal.aborted || error instanceof LeaseLost || error instanceof RunAbandoned) throw error;
     // A fault of ours: the visitor gets a sentence, staff the reason, and the next message works.
     ctx.services.log.error({ err: error, runId: claim.runId }, "the engine failed");
-    return fail(ctx, claim, runLog, progress.texts, spent, {
+    return fail(ctx, claim, runLog, signal, progress.texts, spent, {
       code: "internal",
       message: failedMessage("internal"),
       detail: error instanceof Error ? error.message : String(error),
     });
   }
-  return writeEnd(ctx, claim, runLog, progress, result);
+  return writeEnd(ctx, claim, runLog, signal, progress, result);
 }
 
 /** The log as it was when the run was claimed; most of it came with the claim. */
@@ -168,6 +170,7 @@ async function writeEnd(
   ctx: Ctx,
   claim: Claim,
   runLog: RunLog,
+  signal: AbortSignal,
   progress: RunProgress,
   result: EngineResult,
 ): Promise<string> {
@@ -175,7 +178,7 @@ async function writeEnd(
   const { texts } = progress;
   if (result.kind === "failed") {
     const { code, message, failure } = result;
-    return fail(ctx, claim, runLog, texts, result.usage, { code, message, detail: failure.detail });
+    return fail(ctx, claim, runLog, signal, texts, result.usage, { code, message, detail: failure.detail });
   }
   if (result.kind === "interrupt") {
     const { usage } = result;
@@ -194,14 +197,16 @@ async function writeEnd(
         },
       ],
       ({ fence, events }) =>
-        inTenant(ctx.services.db, ctx.tenantId, (tx) =>
-          parkRun(ctx, tx, { conversationId, runId, fence, events, interrupts, usage, texts }),
+        storeDecision(ctx, { conversationId, runId }, signal, () =>
+          inTenant(ctx.services.db, ctx.tenantId, (tx) =>
+            parkRun(ctx, tx, { conversationId, runId, fence, events, interrupts, usage, texts }),
+          ),
         ),
     );
     return "waiting";
   }
   const { finishReason, usage } = result;
-  await end(ctx, claim, runLog, {
+  await end(ctx, claim, runLog, signal, {
     event: {
       type: "RUN_FINISHED",
       threadId: conversationId,
@@ -228,12 +233,13 @@ async function fail(
   ctx: Ctx,
   claim: Claim,
   runLog: RunLog,
+  signal: AbortSignal,
   texts: ReadonlyMap<string, string>,
   usage: readonly TokenUsage[],
   error: { code: string; message: string; detail: string },
 ): Promise<string> {
   for (const event of closeBrackets(runLog.brackets)) runLog.emit(event);
-  await end(ctx, claim, runLog, {
+  await end(ctx, claim, runLog, signal, {
     event: { type: "RUN_ERROR", code: error.code, message: error.message, usage: [...usage] },
     row: { status: "failed", finishReason: null, error, usage, texts },
   });
@@ -244,28 +250,47 @@ async function end(
   ctx: Ctx,
   { conversationId, runId }: Claim,
   runLog: RunLog,
+  signal: AbortSignal,
   last: {
     event: EndRun["events"][number]["event"];
     row: Omit<EndRun, "conversationId" | "runId" | "fence" | "events">;
   },
 ): Promise<void> {
   await runLog.takeOver([{ event: last.event }], ({ fence, events }) =>
-    atOnce(ctx.services.db, (tx) => endRun(ctx, tx, { conversationId, runId, fence, events, ...last.row })),
+    storeDecision(ctx, { conversationId, runId }, signal, () =>
+      atOnce(ctx.services.db, (tx) => endRun(ctx, tx, { conversationId, runId, fence, events, ...last.row })),
+    ),
   );
+}
+
+/** The run's last word of this worker: however often its answer is lost, it is said once. */
+function storeDecision(
+  ctx: Ctx,
+  run: { conversationId: string; runId: string },
+  signal: AbortSignal,
+  write: () => Promise<void>,
+): Promise<void> {
+  const log = ctx.services.log.child({ runId: run.runId });
+  return storeOnce({ write, wasStored: () => findEnd(ctx, run), log, signal });
 }
 
 /**
  * Tries until it is done. To give up would strand the run: once heartbeats go on, after whatever held them up, the
  * sweeper takes it for one that its worker still has.
  */
-async function giveBack(deps: ExecuteDeps, claim: Claim, runLog: RunLog, isOrderly: boolean): Promise<void> {
+async function giveBack(
+  deps: ExecuteDeps,
+  claim: Claim,
+  runLog: RunLog,
+  { isOrderly, fault }: { isOrderly: boolean; fault: string | null },
+): Promise<void> {
   if (runLog.lost instanceof LeaseLost) return;
   const { tenantId, conversationId, runId, epoch } = claim;
   const { uuid: workerUuid } = deps.lease;
   for (let tries = 1; !deps.lease.hasEnded(); tries++) {
     try {
       const release = { tenantId, conversationId, runId, epoch, workerUuid, isOrderly };
-      return await releaseLease(deps.services, release);
+      return await releaseLease(deps.services, fault === null ? release : { ...release, failure: fault });
     } catch (error) {
       if (tries === 1) deps.services.log.warn({ err: error, runId }, "run not given back yet");
       await sleep(Math.min(tries * RELEASE_RETRY_MS, MAX_RELEASE_RETRY_MS));

@@ -41,8 +41,9 @@ export async function startMortalWorker(product: Product, runId: string, death?:
   const lease = await registerWorker(services, { slots: 1, active: () => 1 });
   const { rows } = await product.db.query("select hand_over from runs where id = $1", [uuidOf(runId)]);
   const doorbell = { runId, handOver: rows[0].hand_over as number, correlationId: "test" };
-  const claim = await claimRun(services, doorbell, lease.uuid);
-  if (!claim) {
+  // It has this run alone, as a quarantine process has.
+  const claim = await claimRun(services, doorbell, lease.uuid, { isQuarantine: true });
+  if (!claim || claim.kind === "suspect") {
     await lease.stop();
     return null;
   }
@@ -65,6 +66,8 @@ export async function startMortalWorker(product: Product, runId: string, death?:
   );
   const ended = Promise.race([executing.then(() => "ended" as const), died.promise]).then(async (end) => {
     await lease.stop();
+    // Whoever dies leaves a heartbeat that runs out; whoever stops takes it along.
+    if (end === "died") await leaveDead(product, lease.uuid);
     // What a dead process holds open is closed for it.
     abort.abort(new RunAbandoned("its worker died"));
     await world.close();
@@ -72,6 +75,12 @@ export async function startMortalWorker(product: Product, runId: string, death?:
     return end;
   });
   return { ended, kill: mortal.kill };
+}
+
+async function leaveDead({ db }: Product, workerUuid: string): Promise<void> {
+  await db.query("insert into workers (id, slots, expires_at) values ($1, 1, now() - interval '1 second')", [
+    workerUuid,
+  ]);
 }
 
 /** Queries of a dead process are never answered. */

@@ -5,6 +5,8 @@ import type { Statement } from "./statement.ts";
 
 /** The serving role's way into Postgres: one pool for the hot path's prepared statements, one ORM for the rest. */
 export interface Database {
+  /** The serving role's, for another process of ours. */
+  readonly url: string;
   pool: pg.Pool;
   /** Opened at its first use: a worker never needs it, and it is the largest thing a process loads. */
   orm(): Promise<MikroORM>;
@@ -62,6 +64,7 @@ export function openDatabase({ url, poolSize = 12, log }: DatabaseOptions): Data
   const apart = open({ max: 1, connectionTimeoutMillis: APART_TIMEOUT_MS, query_timeout: APART_TIMEOUT_MS });
   let orm: Promise<MikroORM> | null = null;
   return {
+    url,
     pool,
     orm: () => (orm ??= import("./orm.ts").then(({ openOrm }) => openOrm(url, log))),
     async query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]) {

@@ -3,7 +3,7 @@ const SQLSTATE = /^(08...|57P0[1235]|53300|53400|25006)$/;
 const NETWORK = new Set(["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "ENOTFOUND", "EHOSTUNREACH", "EAI_AGAIN"]);
 /** What `pg` and its pool say without a code. */
 const MESSAGE =
-  /timeout exceeded when trying to connect|connection terminated|connection timeout|client has encountered a connection error|cannot use a pool after calling end/i;
+  /timeout exceeded when trying to connect|query read timeout|connection terminated|connection timeout|client has encountered a connection error|cannot use a pool after calling end/i;
 
 /** True when an error, or what caused it, says that Postgres could not be reached: nothing is wrong with the request. */
 export function isPostgresUnavailable(error: unknown): boolean {

@@ -10,8 +10,11 @@ import type { Resolution } from "./resume-run.ts";
 
 /** A run's lease in this worker's hands. `epoch` and a position fence everything it writes. */
 export interface Claim {
-  /** `start`: first execution; `resume`: a person answered its interrupt; `takeover`: its worker died. */
-  kind: "start" | "resume" | "takeover";
+  /**
+   * `start`: first execution; `resume`: a person answered its interrupt; `takeover`: its worker died or gave it back;
+   * `poison`: it killed so many workers that only its end may be written.
+   */
+  kind: "start" | "resume" | "takeover" | "poison";
   runId: RunId;
   tenantId: TenantId;
   conversationId: ConversationId;
@@ -21,21 +24,32 @@ export interface Claim {
   epoch: number;
   lastSeq: number;
   attempt: number;
+  /** Workers that died while they executed it, and how the last one did. */
+  crashes: number;
+  lastCrash: string | null;
   correlationId: string;
   /** How the interrupt was resolved, when `kind` is `resume`. */
   resolution: Resolution | null;
   interrupts: Interrupt[];
   startedAt: Date;
   usage: TokenUsage[];
-  /** The log up to `lastSeq`, or its beginning when it is long: go on reading after the last one's seq. */
+  /**
+   * The log up to `lastSeq`, or its beginning when it is long: go on reading after the last one's seq. Empty for
+   * `poison`: the log may be what kills.
+   */
   history: StoredEnvelope[];
+}
+
+/** Two workers died of the run, so that only a quarantine process may execute it. Nothing was claimed. */
+export interface Suspect {
+  kind: "suspect";
 }
 
 /** Events that come with the claim: all of them for most conversations, and one round trip less. */
 const HISTORY_ROWS = 500;
 
 const claim = statement<{
-  claim: Claim["kind"];
+  claim: Claim["kind"] | Suspect["kind"];
   tenant_id: string;
   conversation_id: string;
   visitor_id: string | null;
@@ -44,6 +58,8 @@ const claim = statement<{
   epoch: number;
   last_seq: string;
   attempt: number;
+  crashes: number;
+  last_crash: string | null;
   correlation_id: string;
   resume: Resolution | null;
   interrupts: Interrupt[];
@@ -52,21 +68,26 @@ const claim = statement<{
   history: (Omit<EventRow, "at"> & { at: string })[] | null;
 }>(
   "claim_run",
-  `select c.*, (select json_agg(e) from read_events(c.tenant_id, c.conversation_id, 0, c.last_seq, null, ${HISTORY_ROWS}) e) as history
-   from claim_run($1, $2, $3) c`,
+  `select c.*, case when c.claim in ('start', 'resume', 'takeover') then
+     (select json_agg(e) from read_events(c.tenant_id, c.conversation_id, 0, c.last_seq, null, ${HISTORY_ROWS}) e) end as history
+   from claim_run($1, $2, $3, $4) c`,
 );
 
 /**
  * Answers a doorbell: compare-and-set on the run, its hand-over number and the previous worker's heartbeat. Null when
- * there is nothing to do: another worker has it, it ended, or the doorbell is an old one.
+ * there is nothing to do: another worker has it, it ended, or the doorbell is an old one. `isQuarantine`: this worker
+ * executes nothing else, so it may take a run that others died of.
  */
 export async function claimRun(
   services: Pick<Services, "db">,
   doorbell: Doorbell,
   workerUuid: string,
-): Promise<Claim | null> {
-  const [row] = await services.db.query(claim, [uuidOf(doorbell.runId), doorbell.handOver, workerUuid]);
+  { isQuarantine = false } = {},
+): Promise<Claim | Suspect | null> {
+  const values = [uuidOf(doorbell.runId), doorbell.handOver, workerUuid, isQuarantine];
+  const [row] = await services.db.query(claim, values);
   if (!row) return null;
+  if (row.claim === "suspect") return { kind: "suspect" };
   return {
     kind: row.claim,
     runId: doorbell.runId as RunId,
@@ -78,6 +99,8 @@ export async function claimRun(
     epoch: row.epoch,
     lastSeq: Number(row.last_seq),
     attempt: row.attempt,
+    crashes: row.crashes,
+    lastCrash: row.last_crash,
     correlationId: row.correlation_id,
     resolution: row.resume,
     interrupts: row.interrupts,

@@ -1,3 +1,4 @@
+import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
@@ -11,7 +12,8 @@ const release = statement(
      select h.conversation_id from conversation_heads h
      where h.conversation_id = $4 and h.run_id = $1 and h.epoch = $5 for no key update
    )
-   update runs r set worker_id = null, attempt = r.attempt - case when $3 then 1 else 0 end
+   update runs r set worker_id = null, attempt = r.attempt - case when $3 then 1 else 0 end,
+     crashes = r.crashes + case when $6::text is null then 0 else 1 end, last_crash = coalesce($6, r.last_crash)
    from held where r.conversation_id = held.conversation_id and r.id = $1 and r.worker_id = $2 and r.status = 'running'`,
 );
 
@@ -23,6 +25,8 @@ export interface ReleaseLease {
   workerUuid: string;
   /** The worker stops and the run is well: this was no failed attempt, however often workers are replaced. */
   isOrderly: boolean;
+  /** What in the run itself the worker could not cope with: counts as if it had died of it. */
+  failure?: string;
 }
 
 /**
@@ -30,7 +34,14 @@ export interface ReleaseLease {
  * claim of this epoch is over, so it may be tried again at any time.
  */
 export async function releaseLease(services: Pick<Services, "db">, input: ReleaseLease): Promise<void> {
-  const { tenantId, conversationId, runId, epoch, workerUuid, isOrderly } = input;
-  const values = [uuidOf(runId), workerUuid, isOrderly, uuidOf(conversationId), epoch];
+  const { tenantId, conversationId, runId, epoch, workerUuid, isOrderly, failure } = input;
+  const values = [
+    uuidOf(runId),
+    workerUuid,
+    isOrderly,
+    uuidOf(conversationId),
+    epoch,
+    failure === undefined ? null : cleanText(failure),
+  ];
   await inTenant(services.db, tenantId, (tx) => tx.query(release, values));
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ProblemError } from "@agent-engine/core/errors.ts";
-import { isPostgresUnavailable } from "./postgres-unavailable.ts";
+import { isPostgresUnavailable } from "@agent-engine/core/db/postgres-unavailable.ts";
 import { problemResponse, toProblemError } from "./problem.ts";
 
 const coded = (code: string, message = "x") => Object.assign(new Error(message), { code });

@@ -2,7 +2,7 @@
 import { ProblemError } from "@agent-engine/core/errors.ts";
 import { problems, type ProblemCode } from "@agent-engine/protocol/problems.ts";
 import type { Problem } from "@agent-engine/protocol/resources.ts";
-import { isPostgresUnavailable } from "./postgres-unavailable.ts";
+import { isPostgresUnavailable } from "@agent-engine/core/db/postgres-unavailable.ts";
 
 const RETRY_AFTER_SECONDS = 2;
 
