@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Conversation, Page, Problem, Run, Submission } from "@agent-engine/protocol/resources.ts";
+import type { Conversation, Page, Run, Submission } from "@agent-engine/protocol/resources.ts";
 import type { Envelope } from "@agent-engine/protocol/envelope.ts";
 import { custom } from "@agent-engine/protocol/events.ts";
 import type { ConversationState } from "@agent-engine/protocol/state.ts";
@@ -119,7 +119,7 @@ describe("POST /v1/runs/{id}/fork", () => {
     ],
     ["a yes that is none", { changes: { allowSideEffects: "yes" } }, /allowSideEffects/],
   ])("refuses %s and says what to do", async (_, body, detail) => {
-    const answer = await call<Problem>(fixture, "POST", forkPath(), { token: secret, body });
+    const answer = await call(fixture, "POST", forkPath(), { token: secret, body });
     expect([answer.status, answer.body.code]).toEqual([400, "invalid_request"]);
     expect(answer.body.detail).toMatch(detail);
   });
