@@ -10,6 +10,7 @@ import { agentConfig } from "@agent-engine/protocol/schemas/requests.ts";
 import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
 import { argumentCheck } from "../toolkits/argument-check.ts";
 import type { BoundTool } from "./bound-tool.ts";
+import type { Circuit } from "./circuit.ts";
 import type { EngineEffects, RecordedStep, ToolInvocation } from "./effects.ts";
 import { runEngine, type EngineInput, type EngineResult } from "./engine.ts";
 import { defaultRetryPolicy } from "./retry-policy.ts";
@@ -44,6 +45,7 @@ export interface FakeTool {
   parameters?: Record<string, unknown>;
   givesSources?: true;
   visible?: boolean;
+  circuit?: Circuit;
   call?: (request: FakeCall, clock: VirtualClock) => Promise<ToolAnswer>;
   recall?: BoundTool["recall"];
 }
@@ -59,6 +61,8 @@ export interface Scenario {
   /** Called with every effect; may throw to reject it, or abort. */
   onEffect?: (name: string, count: number, cancel: (reason?: unknown) => void) => void;
   random?: () => number;
+  /** The model's. */
+  circuit?: Circuit;
   cancelAfterMs?: number;
   /** Ids made before: a run that goes on makes new ones. */
   usedIds?: number;
@@ -82,7 +86,10 @@ export interface Played {
 
 export async function play(scenario: Scenario): Promise<Played> {
   const clock = new VirtualClock();
-  const model = scriptedModel(clock, scenario.scripts);
+  const model = {
+    ...scriptedModel(clock, scenario.scripts),
+    ...(scenario.circuit ? { circuit: scenario.circuit } : {}),
+  };
   const abort = new AbortController();
   const played: Omit<Played, "state"> = {
     result: null,
@@ -163,6 +170,7 @@ function fakeTool(tool: FakeTool, clock: VirtualClock, ledger: Played["ledger"])
   return {
     toolkit: "fake",
     host: "tools.example",
+    ...(tool.circuit ? { circuit: tool.circuit } : {}),
     policy: tool.policy ?? "auto",
     deadlineMs: 60_000,
     description: {

@@ -113,7 +113,7 @@ export const failureTable = {
   },
   "model.invalid_request": {
     of: "model",
-    sign: "answers 3xx or another 4xx",
+    sign: "answers another 4xx",
     kind: "permanent",
     code: "invalid_request",
     breaks: false,

@@ -3,7 +3,8 @@ import { invocationKey } from "@agent-engine/core/runs/invocation-key.ts";
 import { custom } from "@agent-engine/protocol/events.ts";
 import { reduce } from "@agent-engine/protocol/reduce.ts";
 import { RunAbandoned, type CallDecision, type RecordedStep, type ToolInvocation } from "./effects.ts";
-import { eventTypes, play, RUN, verifyRun, type FakeTool, type Played } from "./engine-harness.ts";
+import type { Circuit } from "./circuit.ts";
+import { eventTypes, play, RUN, ToolFailed, verifyRun, type FakeTool, type Played } from "./engine-harness.ts";
 
 /** Goes on from where a run stopped, with what a worker would have stored of its step. */
 async function resume(
@@ -152,12 +153,50 @@ describe("a step taken over from another worker", () => {
 describe("an unknown outcome", () => {
   const lost: FakeTool = { name: "t", effect: "write", call: () => new Promise(() => {}) };
 
-  it("asks again when nobody has decided", async () => {
+  const questionOf = ({ result }: Played) => (result?.kind === "interrupt" ? result.interrupts[0]?.id : null);
+
+  it("asks again when nobody has decided: the same question, under its id", async () => {
     const before = await play({ scripts, tools: [lost] });
     const run = await resume(before, lost, {});
     expect(run.ledger).toEqual([]);
     expect(run.outcomes).toEqual([]);
     expect(run.result).toMatchObject({ kind: "interrupt" });
+    expect(questionOf(run)).toMatch(/^int_/);
+    expect(questionOf(run)).toBe(questionOf(before));
+  });
+
+  const down: FakeTool["call"] = async () => {
+    throw new ToolFailed({ kind: "transient", code: "connection_failed", notSent: true });
+  };
+  const openCircuit = (): Circuit => ({
+    guard: async () => ({
+      kind: "open",
+      circuit: {
+        since: "2026-01-01T00:00:00.000Z",
+        retryAt: "2026-01-01T00:01:00.000Z",
+        failures: 5,
+        last: { code: "timeout", detail: "", requestId: null, at: "2026-01-01T00:00:00.000Z" },
+      },
+    }),
+  });
+
+  it.each<[string, Partial<FakeTool>, string]>([
+    ["never left", { call: down }, "connection_failed"],
+    ["was held back by an open circuit", { circuit: openCircuit() }, "circuit_open"],
+  ])("stays unknown when the attempt that a person allowed %s", async (_, more, code) => {
+    const before = await play({ scripts, tools: [lost] });
+    const decision = { kind: "retry" as const, by, attempts: 1, outcome: "unknown" };
+    const run = await resume(before, { name: "t", effect: "write", ...more }, { decision, outcome: null });
+    expect(run.outcomes).toMatchObject([{ outcome: { status: "outcome_unknown", failure: { code } } }]);
+    expect(run.result).toMatchObject({ interrupts: [{ metadata: { outcome: "unknown", code } }] });
+    expect(questionOf(run)).not.toBe(questionOf(before));
+    const sure = await resume(
+      before,
+      { name: "t", effect: "write", ...more },
+      { decision: { ...decision, outcome: "not_done" }, outcome: null },
+    );
+    expect(sure.outcomes).toEqual([]);
+    expect(sure.result).toMatchObject({ interrupts: [{ metadata: { outcome: "not_done", code } }] });
   });
 
   it("is sent again with the same key when a person says so", async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
+import { createCircuits } from "../circuits.ts";
 import { answerText, eventTypes, play, ToolFailed, verifyRun, type Scenario } from "./engine-harness.ts";
 
 const retrying = (events: readonly ConversationEvent[]) =>
@@ -60,6 +61,35 @@ describe("a model that fails", () => {
     expect(answerText(first)).toBe("HmYes");
     const silent = await play({ scripts: [[{ say: "Hm" }, { wait: 21_000 }, { say: "No" }], [{ say: "Yes" }]] });
     expect(answerText(silent)).toBe("Yes");
+  });
+
+  it("takes thoughts as a sign of life, and lets a model think in silence for as long as before its first one", async () => {
+    const thinking = [{ think: "Hm." }, { wait: 29_000 }, { think: "Well." }, { wait: 29_000 }, { say: "Yes." }];
+    const patient = await play({ scripts: [thinking] });
+    expect(retrying(patient.events)).toEqual([]);
+    expect(answerText(patient)).toBe("Yes.");
+    const lost = await play({ scripts: [[{ think: "Hm." }, { wait: 31_000 }, { say: "No." }], [{ say: "Yes." }]] });
+    expect(retrying(lost.events)).toMatchObject([{ reason: "stalled" }]);
+    expect(answerText(lost)).toBe("Yes.");
+  });
+
+  it("is not waited for longer than a minute: a person reads when it wants to be asked again", async () => {
+    const run = await play({ scripts: [[{ fail: { code: "rate_limited", retryAfterMs: 90_000 } }]] });
+    expect(run.clock.now()).toBe(Date.UTC(2026, 0, 1));
+    expect(retrying(run.events)).toEqual([]);
+    expect(run.result).toMatchObject({
+      kind: "interrupt",
+      interrupts: [
+        {
+          metadata: {
+            code: "rate_limited",
+            retryAfterMs: 90_000,
+            retryAt: "2026-01-01T00:01:30.000Z",
+            advice: expect.stringContaining("retryAt"),
+          },
+        },
+      ],
+    });
   });
 
   it("waits as long as it was asked to", async () => {
@@ -131,6 +161,76 @@ describe("a model that fails", () => {
     expect(run.ledger).toHaveLength(1);
     expect(answerText(run)).toBe("Here.");
     await verifyRun(run);
+  });
+});
+
+describe("a circuit", () => {
+  const limits = { failures: 2, openMs: 3_600_000, maxOpenMs: 3_600_000, max: 9 };
+  const name = { tenantId: "t", of: "model" as const, provider: "p", host: "h" };
+  const fail = { fail: { code: "unavailable", requestId: "req_7" } };
+
+  it("that opens while a model is tried ends the trying; the next run does not ask at all", async () => {
+    const circuit = createCircuits(limits).circuitOf(name);
+    const first = await play({ scripts: [[fail], [{ say: "Two" }, fail], [fail]], circuit });
+    expect(first.model.calls).toHaveLength(2);
+    expect(retrying(first.events)).toHaveLength(2);
+    const open = {
+      code: "circuit_open",
+      requestId: "req_7",
+      retryAt: expect.stringMatching(/Z$/),
+      advice: expect.stringContaining("circuit.retryAt"),
+      circuit: {
+        since: expect.stringMatching(/Z$/),
+        retryAt: expect.stringMatching(/Z$/),
+        failures: 2,
+        last: { code: "unavailable", requestId: "req_7" },
+      },
+    };
+    const tried = [{ code: "unavailable", requestId: "req_7" }, { code: "unavailable" }];
+    expect(first.result).toMatchObject({
+      kind: "interrupt",
+      interrupts: [{ reason: "operator", metadata: { ...open, attempts: 2, tried, choices: ["retry", "abort"] } }],
+    });
+    await verifyRun(first);
+
+    const next = await play({ scripts: [], circuit });
+    expect(next.model.calls).toEqual([]);
+    expect(next.result).toMatchObject({ interrupts: [{ metadata: { ...open, attempts: 0, tried: [] } }] });
+    expect(retrying(next.events)).toEqual([]);
+    await verifyRun(next);
+  });
+
+  it("is not opened by refusals, rate limits or what a visitor stops", async () => {
+    const circuits = createCircuits(limits);
+    const circuit = circuits.circuitOf(name);
+    for (const failure of [
+      { kind: "permanent" as const, code: "not_authorized" },
+      { kind: "transient" as const, code: "rate_limited", retryAfterMs: 90_000 },
+      { kind: "needs_person" as const, code: "quota_exhausted" },
+    ]) {
+      for (let i = 0; i < 4; i++) await play({ scripts: [[{ fail: failure }]], circuit });
+    }
+    for (let i = 0; i < 4; i++) await play({ scripts: [[{ hang: true }]], circuit, cancelAfterMs: 10 });
+    expect(circuits.snapshot()).toEqual([]);
+  });
+
+  it("keeps a tool from being called, and a call from being on record as sent", async () => {
+    const circuit = createCircuits(limits).circuitOf({ ...name, of: "tool" });
+    const scripts = [[{ call: "t", arguments: {} }]];
+    const down = async () => {
+      throw new ToolFailed({ kind: "transient", code: "connection_failed", notSent: true });
+    };
+    const first = await play({ scripts, tools: [{ name: "t", effect: "write", call: down, circuit }] });
+    expect(first.ledger).toHaveLength(2);
+    const next = await play({ scripts, tools: [{ name: "t", effect: "write", circuit }] });
+    expect([next.ledger, next.begun, next.outcomes]).toEqual([[], [], []]);
+    expect(next.result).toMatchObject({
+      kind: "interrupt",
+      interrupts: [
+        { reason: "operator", metadata: { code: "circuit_open", outcome: "not_done", attempts: 0, sentAt: null } },
+      ],
+    });
+    await verifyRun(next);
   });
 });
 
