@@ -46,7 +46,29 @@ export function parseChatRequest(json: string): ChatRequest {
   if (!("messages" in body) || !Array.isArray(body.messages) || body.messages.length === 0) {
     throw new Error("messages must be a non-empty array");
   }
-  return body as ChatRequest;
+  const request = body as ChatRequest;
+  refuseUnanswered(request.messages);
+  return request;
+}
+
+/** As OpenAI does: every call is answered right after it was asked for, and nothing else is answered. */
+function refuseUnanswered(messages: readonly ChatMessage[]): void {
+  let open = new Set<string>();
+  const refuse = () => {
+    if (open.size === 0) return;
+    throw new Error(
+      `An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: ${[...open].join(", ")}`,
+    );
+  };
+  for (const message of messages) {
+    if (message.role === "tool") {
+      if (open.delete(message.tool_call_id ?? "")) continue;
+      throw new Error("messages with role 'tool' must be a response to a preceding message with 'tool_calls'.");
+    }
+    refuse();
+    open = new Set((message.tool_calls ?? []).map(({ id }) => id));
+  }
+  refuse();
 }
 
 export function textOf(message: ChatMessage): string {

@@ -48,6 +48,28 @@ async function chunksOf(response: Response): Promise<{ chunks: Chunk[]; done: bo
 const contentOf = (chunks: Chunk[]): string => chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("");
 
 describe("a raw client", () => {
+  describe("whose conversation has calls", () => {
+    const asked = {
+      role: "assistant",
+      content: null,
+      tool_calls: ["a", "b"].map((id) => ({ id, type: "function", function: { name: "f", arguments: "{}" } })),
+    };
+    const answer = (id: string) => ({ role: "tool", tool_call_id: id, content: "ok" });
+    const user = { role: "user", content: "And now?" };
+    it.each<[string, object[], number]>([
+      ["all answered", [user, asked, answer("b"), answer("a"), user], 200],
+      ["one of them not", [user, asked, answer("a"), user], 400],
+      ["none at the end", [user, asked], 400],
+      ["answered later", [user, asked, answer("a"), user, answer("b")], 400],
+      ["answered twice", [user, asked, answer("a"), answer("b"), answer("b"), user], 400],
+      ["that nobody asked for", [user, answer("a"), user], 400],
+    ])("%s: it is taken or refused as OpenAI does", async (_, messages, status) => {
+      const response = await post(await start(), "", { messages });
+      expect(response.status).toBe(status);
+      if (status === 400) expect(await response.text()).toMatch(/tool_call/);
+    });
+  });
+
   it("holds an answer where the script says so until the request is released", async () => {
     const server = await start();
     server.enqueue({ steps: [{ kind: "text", text: "one " }, { kind: "hold" }, { kind: "text", text: "two" }] });
