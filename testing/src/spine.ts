@@ -83,10 +83,10 @@ export function ask(ctx: Ctx, conversationId: string, text = "When do you open?"
 /** A worker that lives until `killWorker`. */
 export async function addWorker({ owner }: Spine, slots = 1_000): Promise<string> {
   const uuid = uuidOf(newId("worker"));
-  await owner.query("insert into workers (id, slots, expires_at) values ($1, $2, now() + interval '1 day')", [
-    uuid,
-    slots,
-  ]);
+  await owner.query(
+    "insert into workers (id, slots, expires_at, held_since) values ($1, $2, now() + interval '1 day', now() - interval '1 day')",
+    [uuid, slots],
+  );
   return uuid;
 }
 
