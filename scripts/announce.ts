@@ -33,6 +33,11 @@ export function announce(announcement: Announcement, say: (message: string) => v
   if (served.demo !== null) {
     row("Publishable key", served.demo.publishableKey);
     row("Secret key", served.demo.secretKey);
+    const { adminEmail, adminPassword } = served.demo;
+    if (adminEmail !== undefined && adminPassword !== undefined) {
+      row("Admin", adminEmail);
+      row("Admin's password", adminPassword);
+    }
   } else {
     say("  The demo's keys are not known: this database holds something else, or dev.json is gone.");
     if (config.databaseUrl === null) say("  `npm start -- --reset` starts over.");

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createEmptyDatabase, type TestDatabase } from "@agent-engine/testing/postgres.ts";
 import { startProcess } from "@agent-engine/testing/processes.ts";
@@ -28,6 +29,8 @@ test("makes a tenant that can be used at once, in a database that has nothing ye
     "https://www.acme.example",
     "--origin",
     "https://*.acme.example",
+    "--admin-email",
+    "Ada@acme.example",
   );
   expect(output).toMatch(/"secretKey": "sk_/);
   expect(code).toBe(0);
@@ -37,7 +40,13 @@ test("makes a tenant that can be used at once, in a database that has nothing ye
     `select t.name, a.published_version, s.allowed_origins, s.publishable_key
      from tenants t join agents a on a.tenant_id = t.id join sites s on s.agent_id = a.id`,
   );
+  const invited = await owner.query("select email, role, invitation_hash from members");
   await owner.end();
+  const link = new URL(JSON.parse(output).adminInvitationUrl);
+  const token = new URLSearchParams(link.hash.slice(1)).get("token") ?? "";
+  expect(invited.rows).toEqual([
+    { email: "ada@acme.example", role: "owner", invitation_hash: createHash("sha256").update(token).digest() },
+  ]);
   expect(rows).toEqual([
     {
       name: "Acme",
@@ -51,6 +60,7 @@ test("makes a tenant that can be used at once, in a database that has nothing ye
 test.each([
   [["--origin", "https://acme.example"], /--name must be/],
   [["--name", "Acme"], /--origin is missing/],
+  [["--name", "Acme", "--origin", "https://acme.example", "--admin-email", "ada"], /ada is no e-mail address/],
   [["--name", "Acme", "--origin", "https://acme.example/shop"], /acme.example\/shop is no origin/],
 ])("%j is refused with what to do", async (args, message) => {
   const { code, output } = await run(...args);

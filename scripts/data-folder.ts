@@ -58,6 +58,9 @@ export interface DevFile {
   secretKey: string;
   tenantId: TenantId;
   agentId: AgentId;
+  /** Who signs in to the console; absent when it is not known. */
+  adminEmail?: string;
+  adminPassword?: string;
 }
 
 /** What the last start wrote; null when there is none, or it is damaged. */

@@ -16,4 +16,7 @@ export interface DemoTenant {
   agentId: AgentId;
   publishableKey: string;
   secretKey: string;
+  /** Who signs in to the console; absent when it is not known. */
+  adminEmail?: string;
+  adminPassword?: string;
 }

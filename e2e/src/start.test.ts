@@ -12,6 +12,8 @@ interface DevFile {
   demoUrl: string;
   publishableKey: string;
   secretKey: string;
+  adminEmail: string;
+  adminPassword: string;
 }
 
 let folder: string;
@@ -43,6 +45,23 @@ function start(env: Record<string, string> = {}, ...args: string[]): RunningProc
 async function ready(process: RunningProcess): Promise<DevFile> {
   await process.waitForOutput(/Ctrl-C stops everything/, 60_000);
   return JSON.parse(readFileSync(join(dataDir, "dev.json"), "utf8")) as DevFile;
+}
+
+/** Signs in as the admin that was announced, and answers what they are. */
+async function rolesAt({ apiUrl, adminEmail, adminPassword }: DevFile): Promise<string[]> {
+  const answer = await fetch(`${apiUrl}/api/auth/sign-in/email`, {
+    method: "POST",
+    headers: { "content-type": "application/json", origin: apiUrl },
+    body: JSON.stringify({ email: adminEmail, password: adminPassword }),
+  });
+  const cookie = answer.headers
+    .getSetCookie()
+    .map((each) => each.split(";")[0])
+    .join("; ");
+  const me = (await (await fetch(`${apiUrl}/v1/me`, { headers: { cookie } })).json()) as {
+    tenants: { role: string }[];
+  };
+  return me.tenants.map(({ role }) => role);
 }
 
 function isAlive(pid: number): boolean {
@@ -80,7 +99,10 @@ describe("npm start", () => {
 
     const second = start();
     const after = await ready(second);
-    expect(after).toMatchObject({ publishableKey: before.publishableKey, secretKey: before.secretKey });
+    const { publishableKey, secretKey, adminEmail, adminPassword } = before;
+    expect(after).toMatchObject({ publishableKey, secretKey, adminEmail, adminPassword });
+    expect(second.logs()).toContain(adminPassword);
+    expect(await rolesAt(after)).toEqual(["owner"]);
     for (const url of [`${after.apiUrl}/readyz`, after.demoUrl]) expect((await fetch(url)).status).toBe(200);
     expect(Number(/Ready in ([\d.]+) s/.exec(second.logs())?.[1])).toBeLessThan(5);
     const refused = await failure(start());

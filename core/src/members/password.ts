@@ -1,4 +1,3 @@
-import { hashPassword } from "@better-auth/utils/password";
 import { ProblemError } from "../errors.ts";
 
 /** In UTF-16 units. */
@@ -12,5 +11,6 @@ export async function hashOf(password: string): Promise<string> {
       `\`password\` must be ${PASSWORD_LENGTH.min} to ${PASSWORD_LENGTH.max} characters long.`,
     );
   }
+  const { hashPassword } = await import("@better-auth/utils/password");
   return hashPassword(password);
 }
