@@ -7,6 +7,7 @@ import { createMemoryBus } from "./events/memory-bus.ts";
 import { createRedisBus } from "./events/redis-bus.ts";
 import { newId } from "./ids.ts";
 import { openAccounts, type AccountsConfig } from "./members/accounts.ts";
+import { createOutbox } from "./queue/outbox.ts";
 import { openRunQueue } from "./queue/run-queue.ts";
 
 export interface OpenServices extends Services {
@@ -27,6 +28,7 @@ export async function openServices(
   const bus = config.redisUrl === null ? createMemoryBus() : createRedisBus(config.redisUrl, log);
   const queue = openRunQueue(
     config.redisUrl === null ? { kind: "postgres", url: servingUrl } : { kind: "redis", url: config.redisUrl },
+    createOutbox(db),
     log,
   );
   const accounts = openAccounts(config, accountsUrl, log);

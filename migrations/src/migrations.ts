@@ -6,6 +6,7 @@ import { MembersMigration } from "./migration-20261123-members.ts";
 import { ForksMigration } from "./migration-20261123-forks.ts";
 import { AuditMigration } from "./migration-20261123-audit.ts";
 import { SecretsMigration } from "./migration-20261123-secrets.ts";
+import { UnrungDoorbellsMigration } from "./migration-20261123-unrung-doorbells.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -18,6 +19,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-forks": ForksMigration,
   "20261123-audit": AuditMigration,
   "20261123-secrets": SecretsMigration,
+  "20261123-unrung-doorbells": UnrungDoorbellsMigration,
 };
 
 /** What the migrator runs, oldest first. */

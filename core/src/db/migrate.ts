@@ -3,7 +3,7 @@ import { MIGRATION_NAMES } from "@agent-engine/migrations/names.ts";
 import { runMigrations as runQueueMigrations } from "bullmq";
 import pg from "pg";
 import type { Logger } from "pino";
-import { QUEUE_SCHEMA } from "../queue/run-queue.ts";
+import { QUEUE_SCHEMA } from "../queue/brokers.ts";
 
 export interface Migrated {
   /** The URL of the serving role, which is neither owner nor superuser. */

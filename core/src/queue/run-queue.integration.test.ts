@@ -7,7 +7,9 @@ import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { freePort } from "../dev/free-port.ts";
 import { migrate } from "../db/migrate.ts";
 import { newId } from "../ids.ts";
-import { openRunQueue, type Doorbell, type Listener, type QueueBackend, type RunQueue } from "./run-queue.ts";
+import type { QueueBackend } from "./brokers.ts";
+import type { Outbox } from "./outbox.ts";
+import { openRunQueue, type Doorbell, type Listener, type RunQueue } from "./run-queue.ts";
 
 const log = pino({ level: "silent" });
 let redis: TestRedis;
@@ -22,11 +24,18 @@ afterAll(() => Promise.all([redis.stop(), database.drop()]));
 afterEach(async () => {
   for (const listener of listeners) await listener.stop();
   for (const queue of queues) await queue.close();
-  [queues, listeners] = [[], []];
+  [queues, listeners, putBack] = [[], [], []];
 });
 
+/** What went back into the outbox of the queues opened since the last look. */
+let putBack: (Doorbell | "all")[] = [];
+const outbox: Outbox = {
+  putBack: async (one) => void putBack.push(one),
+  putBackAll: async () => void putBack.push("all"),
+};
+
 function openAt(backend: QueueBackend): RunQueue {
-  const queue = openRunQueue(backend, log);
+  const queue = openRunQueue(backend, outbox, log);
   queues.push(queue);
   return queue;
 }
@@ -211,11 +220,47 @@ describe("a Redis that", () => {
   });
 
   test("was never there: ringing neither throws nor hangs, and closing does neither", async () => {
-    const queue = openRunQueue({ kind: "redis", url: `redis://127.0.0.1:${await freePort()}` }, log);
+    const queue = openRunQueue({ kind: "redis", url: `redis://127.0.0.1:${await freePort()}` }, outbox, log);
     const listening = queue.listen("priority", 1, async () => {});
     expect(await isRungWithin(2_000, queue)).toBe(true);
+    expect(putBack).toContainEqual(expect.objectContaining({ handOver: 1 }));
     await listening;
     await queue.close();
+  });
+});
+
+describe("without the broker", () => {
+  const away: [string, { begin: () => unknown; end: () => unknown }][] = [
+    ["killed", { begin: () => redis.kill(), end: () => redis.restart() }],
+    ["frozen", { begin: () => redis.freeze(), end: () => redis.thaw() }],
+  ];
+
+  test.each(away)("%s: doorbells go back to the outbox, and those it held too", async (_name, { begin, end }) => {
+    const [listening, ringing] = [openAt({ kind: "redis", url: redis.url }), openAt({ kind: "redis", url: redis.url })];
+    const heard: string[] = [];
+    await listen(listening, async ({ runId }) => void heard.push(runId));
+    const before = doorbell();
+    await ringing.ring("priority", before);
+    await waitFor(() => heard.length === 1, { describe: "a doorbell before" });
+    await begin();
+    const meanwhile = Array.from({ length: 3 }, () => doorbell());
+    try {
+      for (const one of meanwhile) await ringing.ring("priority", one);
+      expect(putBack.filter((one) => one !== "all")).toEqual(meanwhile);
+      // Only who listens loses something.
+      await waitFor(() => putBack.includes("all"), { describe: "the loss to be noticed" });
+    } finally {
+      await end();
+    }
+    const after = doorbell();
+    await waitFor(
+      async () => {
+        await ringing.ring("priority", after);
+        return heard.includes(after.runId);
+      },
+      { describe: "a doorbell over the broker" },
+    );
+    expect(putBack.filter((one) => one === "all")).toEqual(["all"]);
   });
 });
 
