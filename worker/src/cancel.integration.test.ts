@@ -101,3 +101,51 @@ test("while it waits in the queue: it never asks a model, and the one behind it 
   expect(await chat.ended(third.id)).toMatchObject({ status: "completed" });
   expect(chat.requests("Second")).toEqual([]);
 });
+
+test("in the middle of its second turn: the model is hung up on, and what the finished step used is on record", async () => {
+  const chat = await product.chat();
+  const second = { steps: [says("It begins "), { kind: "hold" as const }, says("and never ends")] };
+  const { id } = await chat.ask(say("Do it", { steps: [calls("look", "x")] }, second));
+  const turns = await waitFor(
+    () => {
+      const requests = chat.requests("Do it");
+      return requests[1]?.tokensSent ? requests : null;
+    },
+    { describe: "the second turn to be under way" },
+  );
+  await waitFor(async () => (await chat.texts()).join("") !== "", { describe: "the visitor to read its beginning" });
+  const cancelled = await chat.cancel(id);
+  await turns[1]?.ended;
+  expect(turns[1]?.end).toBe("client_gone");
+  expect(cancelled).toMatchObject({
+    status: "cancelled",
+    usage: [{ provider: "openai", model: "test-model", outputTokens: expect.any(Number) }],
+  });
+  const { rows } = await product.db.query("select usage from steps where run_id = $1", [id.slice(4)]);
+  expect(rows).toEqual([{ usage: cancelled.usage }]);
+  expect((await chat.state("all")).runs[id]).toMatchObject({ status: "cancelled", usage: cancelled.usage });
+  expect((await chat.state("all")).messages.at(-1)).toMatchObject({ text: "It begins ", status: "incomplete" });
+  expect(await chat.answered("And now?")).toMatchObject({ status: "completed" });
+});
+
+test("with calls that were never answered: the next message's prompt answers each, or the model would refuse it", async () => {
+  const chat = await product.chat();
+  product.tools.enqueueFaults({ kind: "hang", when: "after" }, { kind: "hang", when: "after" });
+  const { id } = await chat.ask(say("All", { steps: [calls("look", "1"), calls("look", "2"), calls("send", "3")] }));
+  await waitFor(async () => (await chat.invocations(id)).filter(({ status }) => status === "started").length >= 2, {
+    describe: "calls to be under way",
+  });
+  await chat.cancel(id);
+  expect(await chat.answered("And now?")).toMatchObject({ status: "completed" });
+  const { messages } = chat.requests("And now?")[0]?.body ?? { messages: [] };
+  const asked = messages.flatMap((message) => message.tool_calls ?? []).map((call) => call.id);
+  const answered = messages.filter(({ role }) => role === "tool").map((message) => message.tool_call_id);
+  expect(asked).toHaveLength(3);
+  expect(answered).toEqual(asked);
+  const bare = messages.filter(({ role }) => role !== "tool");
+  const refused = await fetch(`${product.models.url}/chat/completions`, {
+    method: "POST",
+    body: JSON.stringify({ model: "test-model", messages: bare }),
+  });
+  expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining("tool_call_ids")]);
+});
