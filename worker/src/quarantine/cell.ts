@@ -98,7 +98,6 @@ function cellServices(
     },
     queue: {
       ring: async (queueClass, doorbell) => tell({ kind: "ring", queueClass, doorbell }),
-      room: () => 0,
       listen: () => Promise.reject(new Error("a quarantine process hears of doorbells from its worker only")),
       close: async () => {},
     },

@@ -5,6 +5,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { getHeapStatistics } from "node:v8";
 import { processEnvironment } from "@agent-engine/core/config/env.ts";
 import type { Services } from "@agent-engine/core/context.ts";
 import type { Doorbell } from "@agent-engine/core/queue/run-queue.ts";
@@ -16,8 +17,8 @@ import type { FromQuarantine, QuarantineSettings, ToQuarantine } from "./message
 
 const PROGRAM = fileURLToPath(new URL("./quarantine-process.ts", import.meta.url));
 const IDLE_MS = 30_000;
-/** What one run may take, so that it ends long before the machine's memory does. */
-const HEAP_MB = 512;
+/** What one run may take, so that it ends long before the machine's memory does; never more than its worker may. */
+const HEAP_MB = Math.min(512, Math.floor(getHeapStatistics().heap_size_limit / 2 ** 20));
 const KEPT_LINES = 50;
 
 export interface Quarantine {
@@ -124,12 +125,14 @@ export function createQuarantine(
   async function onExit(ended: Cell, code: number | null, signal: NodeJS.Signals | null): Promise<void> {
     if (cell === ended) cell = null;
     const { workerUuid, current } = ended;
-    const reason = exitReason(code, signal, ended.lastLines);
-    if (current) log.error({ runId: current.runId, reason }, "a run's quarantine process died");
-    if (current && workerUuid) {
-      await endWorker(services, workerUuid, reason).catch((error: unknown) =>
-        log.warn({ err: error }, "a quarantine process's end was not recorded"),
-      );
+    if (current && code !== 0) {
+      const reason = exitReason(code, signal, ended.lastLines);
+      log.error({ runId: current.runId, reason }, "a run's quarantine process died");
+      if (workerUuid !== null) {
+        await endWorker(services, workerUuid, reason).catch((error: unknown) =>
+          log.warn({ err: error }, "a quarantine process's end was not recorded"),
+        );
+      }
     }
     advance();
   }
@@ -149,10 +152,11 @@ export function createQuarantine(
       isStopped = true;
       clearTimeout(idle);
       void control.then((leave) => leave());
-      if (!cell) return;
-      tell(cell, { kind: "stop" });
-      await within(limitMs, cell.exited);
-      cell.process.kill("SIGKILL");
+      const last = cell;
+      if (!last) return;
+      tell(last, { kind: "stop" });
+      await within(limitMs, last.exited);
+      last.process.kill("SIGKILL");
     },
   };
 }
