@@ -30,7 +30,7 @@ export const RUN_COLUMNS = `r.id, r.conversation_id, r.agent_id, r.status, r.int
  * run that has ended left open.
  */
 export function toRun(row: RunRow, reader: "all" | "staff" = "staff"): Run {
-  const forkedFrom = row.forked_from ?? row.fork?.from;
+  const from = row.forked_from ?? row.fork?.from;
   const open = reader === "staff" ? (row.open_questions ?? []).map(openInterrupt) : [];
   return {
     id: idOf("run", row.id),
@@ -47,7 +47,9 @@ export function toRun(row: RunRow, reader: "all" | "staff" = "staff"): Run {
     error: row.error && (reader === "staff" ? row.error : { code: row.error.code, message: row.error.message }),
     createdAt: row.created_at.toISOString(),
     finishedAt: row.finished_at?.toISOString() ?? null,
-    ...(forkedFrom && reader === "staff" ? { forkedFrom } : {}),
+    ...(from && reader === "staff"
+      ? { forkedFrom: { runId: from.runId, conversationId: from.conversationId, seq: from.seq } }
+      : {}),
   };
 }
 
