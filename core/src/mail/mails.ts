@@ -1,4 +1,7 @@
-/** The mails there are. Tokens stand in a link's fragment where a page reads them: fragments reach no server's log. */
+/**
+ * The mails there are. Links lead to pages of the console, with the token in the fragment: fragments reach no server, so
+ * no proxy's log. `docs/members.md` says what each page does with it.
+ */
 import type { Role } from "@agent-engine/protocol/administration.ts";
 import type { Mail } from "./mailer.ts";
 
@@ -35,22 +38,26 @@ export function passwordResetMail(consoleUrl: string, to: string, token: string)
   };
 }
 
-export function verificationMail(to: string, link: string): Mail {
+function verificationLink(consoleUrl: string, token: string): string {
+  return `${consoleUrl}/verify-email#token=${encodeURIComponent(token)}`;
+}
+
+export function verificationMail(consoleUrl: string, to: string, token: string): Mail {
   return {
     to,
     subject: "Confirm your e-mail address",
     text: "Confirm within an hour that this is your address:",
-    link,
+    link: verificationLink(consoleUrl, token),
     footer: IGNORE,
   };
 }
 
-export function changeAddressMail(to: string, newAddress: string, link: string): Mail {
+export function changeAddressMail(consoleUrl: string, to: string, newAddress: string, token: string): Mail {
   return {
     to,
     subject: "Confirm your new e-mail address",
     text: `Somebody asked to use ${newAddress} for your account from now on. Confirm it within an hour:`,
-    link,
+    link: verificationLink(consoleUrl, token),
     footer: IGNORE,
   };
 }

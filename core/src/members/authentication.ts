@@ -121,25 +121,18 @@ export function authOptions({ services, apiUrl, trustedOrigins }: Authentication
       sendOnSignUp: true,
       sendOnSignIn: true,
       expiresIn: HOUR_SECONDS,
-      sendVerificationEmail: async ({ user, url }: { user: { email: string }; url: string }) =>
-        mailer.send(verificationMail(user.email, returningTo(url, consoleUrl))),
+      sendVerificationEmail: async ({ user, token }: { user: { email: string }; token: string }) =>
+        mailer.send(verificationMail(consoleUrl, user.email, token)),
     },
     user: {
       changeEmail: {
         enabled: true,
         // First the old address agrees, then the new one proves itself.
-        sendChangeEmailConfirmation: async (change: { user: { email: string }; newEmail: string; url: string }) =>
-          mailer.send(changeAddressMail(change.user.email, change.newEmail, returningTo(change.url, consoleUrl))),
+        sendChangeEmailConfirmation: async (change: { user: { email: string }; newEmail: string; token: string }) =>
+          mailer.send(changeAddressMail(consoleUrl, change.user.email, change.newEmail, change.token)),
       },
     },
   };
-}
-
-/** Whoever opens a mail's link ends up in the console, unless the request for it named another page. */
-function returningTo(link: string, consoleUrl: string): string {
-  const url = new URL(link);
-  if (url.searchParams.get("callbackURL") === "/") url.searchParams.set("callbackURL", consoleUrl);
-  return url.href;
 }
 
 /** better-auth's complaints as ours. What comes beside the message may hold addresses and stays away, errors apart. */
