@@ -1,8 +1,9 @@
 import type { Migration } from "@mikro-orm/migrations";
 import { SpineMigration } from "./migration-20261122-spine.ts";
 import { DecisionsMigration } from "./migration-20261123-decisions.ts";
-import { FairQueuesMigration } from "./migration-20261123-fair-queues.ts";
+import { PoisonRunsMigration } from "./migration-20261123-poison-runs.ts";
 import { MembersMigration } from "./migration-20261123-members.ts";
+import { FairQueuesMigration } from "./migration-20261123-fair-queues.ts";
 import { ForksMigration } from "./migration-20261123-forks.ts";
 import { AuditMigration } from "./migration-20261123-audit.ts";
 import { SecretsMigration } from "./migration-20261123-secrets.ts";
@@ -14,8 +15,9 @@ type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => 
 const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261122-spine": SpineMigration,
   "20261123-decisions": DecisionsMigration,
-  "20261123-fair-queues": FairQueuesMigration,
+  "20261123-poison-runs": PoisonRunsMigration,
   "20261123-members": MembersMigration,
+  "20261123-fair-queues": FairQueuesMigration,
   "20261123-forks": ForksMigration,
   "20261123-audit": AuditMigration,
   "20261123-secrets": SecretsMigration,

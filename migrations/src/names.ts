@@ -1,2 +1,12 @@
 /** Every migration's name, oldest first: what the database remembers. Never rename or reorder. */
-export const MIGRATION_NAMES = ["20261122-spine", "20261123-decisions", "20261123-fair-queues", "20261123-members", "20261123-forks", "20261123-audit", "20261123-secrets", "20261123-unrung-doorbells"] as const;
+export const MIGRATION_NAMES = [
+  "20261122-spine",
+  "20261123-decisions",
+  "20261123-poison-runs",
+  "20261123-members",
+  "20261123-fair-queues",
+  "20261123-forks",
+  "20261123-audit",
+  "20261123-secrets",
+  "20261123-unrung-doorbells",
+] as const;

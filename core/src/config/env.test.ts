@@ -37,6 +37,8 @@ describe("an empty environment", () => {
       secretKeys: [],
       logLevel: "info",
       workerConcurrency: 2000,
+      backgroundConcurrency: 500,
+      tenantConcurrency: null,
       modelSilence: { firstPartMs: 30_000, gapMs: 20_000 },
     });
     expect(isAbsolute(config.dataDir)).toBe(true);
@@ -121,6 +123,16 @@ describe("rules between variables", () => {
       from,
     });
     expect(parseConfig({ MAIL_FROM: from }).mail).toBeNull();
+  });
+
+  test("chat keeps a place from background runs, and a single place is shared", () => {
+    expect(problemsOf({ WORKER_CONCURRENCY: "4", BACKGROUND_CONCURRENCY: "4" })).toEqual([
+      "BACKGROUND_CONCURRENCY must be less than WORKER_CONCURRENCY, so that chat always finds a place.",
+    ]);
+    const places = (WORKER_CONCURRENCY: string, BACKGROUND_CONCURRENCY?: string) =>
+      parseConfig({ WORKER_CONCURRENCY, BACKGROUND_CONCURRENCY }).backgroundConcurrency;
+    expect([places("1"), places("2"), places("11"), places("4", "3"), places("4", "0")]).toEqual([1, 1, 2, 3, 0]);
+    expect(parseConfig({ TENANT_CONCURRENCY: "5" }).tenantConcurrency).toBe(5);
   });
 
   test("a split role outside production needs services the processes can share", () => {

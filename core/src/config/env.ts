@@ -34,6 +34,11 @@ export interface Config {
   dataDir: string;
   logLevel: Values["LOG_LEVEL"];
   workerConcurrency: number;
+  workerStuckSeconds: number;
+  /** Of these, the places that background runs may hold. */
+  backgroundConcurrency: number;
+  /** Runs of a tenant that has no cap of its own; null means any number. */
+  tenantConcurrency: number | null;
   /** Milliseconds. */
   modelSilence: { firstPartMs: number; gapMs: number };
   models: {
@@ -90,6 +95,12 @@ function crossCheck(values: Values): string[] {
   if (values.SMTP_URL !== null && values.MAIL_FROM === null) {
     problems.push("MAIL_FROM is required when SMTP_URL is set: who mails are from.");
   }
+  if (
+    values.BACKGROUND_CONCURRENCY !== null &&
+    values.BACKGROUND_CONCURRENCY >= Math.max(2, values.WORKER_CONCURRENCY)
+  ) {
+    problems.push("BACKGROUND_CONCURRENCY must be less than WORKER_CONCURRENCY, so that chat always finds a place.");
+  }
   if (values.NODE_ENV === "production") {
     for (const name of NEEDED_IN_PRODUCTION) {
       if (missing(values, name)) problems.push(`${name} is required when NODE_ENV is production.`);
@@ -137,6 +148,9 @@ export function parseConfig(env: Environment): Config {
     dataDir: resolve(values.DATA_DIR),
     logLevel: values.LOG_LEVEL,
     workerConcurrency: values.WORKER_CONCURRENCY,
+    workerStuckSeconds: values.WORKER_STUCK_SECONDS,
+    backgroundConcurrency: values.BACKGROUND_CONCURRENCY ?? Math.max(1, Math.floor(values.WORKER_CONCURRENCY / 4)),
+    tenantConcurrency: values.TENANT_CONCURRENCY,
     modelSilence: {
       firstPartMs: values.MODEL_SILENCE_SECONDS * 1_000,
       gapMs: Math.round((values.MODEL_SILENCE_SECONDS * 2_000) / 3),

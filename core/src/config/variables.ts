@@ -20,15 +20,16 @@ function choice<const T extends readonly [string, ...string[]]>(choices: T, fall
   return z.enum(choices, { error: () => `one of ${choices.join(", ")}` }).default(fallback as never);
 }
 
-function whole(min: number, max: number, fallback: number) {
+function wholeBetween(min: number, max: number) {
   const error = `a whole number from ${min} to ${max}`;
   return z
     .string()
     .regex(/^\d{1,9}$/, { error, abort: true })
     .transform(Number)
-    .refine((n) => n >= min && n <= max, { error })
-    .default(fallback);
+    .refine((n) => n >= min && n <= max, { error });
 }
+
+const whole = (min: number, max: number, fallback: number) => wholeBetween(min, max).default(fallback);
 
 function isUrl(text: string, protocols: readonly string[]): boolean {
   return URL.canParse(text) && protocols.includes(new URL(text).protocol);
@@ -142,10 +143,25 @@ export const VARIABLES = {
     "2000",
     "How many runs a worker takes at once. Runs mostly wait for the network, so it is far above the number of cores.",
   ),
+  BACKGROUND_CONCURRENCY: variable(
+    optional(wholeBetween(0, 10_000)),
+    null,
+    "How many of a worker's places background runs (queue class `standard`) may hold; chat may use all that they do not. Absent: a quarter of `WORKER_CONCURRENCY`, at least 1. 0: this worker takes none.",
+  ),
+  TENANT_CONCURRENCY: variable(
+    optional(wholeBetween(1, 1_000_000)),
+    null,
+    "How many runs of one tenant may run at once, over all workers; the others wait. A tenant's own `max_running` goes before it. Absent: any number. The same for every worker.",
+  ),
   MODEL_SILENCE_SECONDS: variable(
     whole(1, 600, 30),
     "30",
     "How long a model may say nothing before it begins; within an answer, two thirds of that. Then the attempt is given up and tried again. Raise it for a model of your own that is slow to begin.",
+  ),
+  WORKER_STUCK_SECONDS: variable(
+    whole(0, 3_600, 10),
+    "10",
+    "A worker process whose event loop stands still for so long, as in an endless loop, ends itself to be started anew. 0: never.",
   ),
   OPENAI_API_KEY: variable(optional(text), null, "Key for OpenAI; the `auto` provider then uses it."),
   OPENAI_BASE_URL: variable(

@@ -13,6 +13,7 @@ import {
   type Spine,
 } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import type { QueueClass } from "@agent-engine/protocol/resources.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { idempotent } from "../idempotency/idempotent.ts";
 import { newId, uuidOf } from "../ids.ts";
@@ -21,7 +22,9 @@ import { claimRun } from "../runs/claim-run.ts";
 import { getRun } from "../runs/get-run.ts";
 import { resumeRun } from "../runs/resume-run.ts";
 import { registerWorker } from "../workers/worker-registry.ts";
-import { dispatchOnce, pruneOnce, startDispatcher, sweepOnce } from "./dispatcher.ts";
+import { pruneOnce, startDispatcher, sweepOnce } from "./dispatcher.ts";
+import { pickRuns } from "./pick-runs.ts";
+import type { Doorbell } from "./run-queue.ts";
 
 let spine: Spine;
 let tenant: TestTenant;
@@ -55,7 +58,11 @@ async function backlog(of: TestTenant, n: number): Promise<string[]> {
 }
 
 const stateOf = async (runId: string) => (await jobsOf(spine, runId)).at(-1)?.state;
-const dispatch = () => dispatchOnce(spine.services, "priority");
+/** A worker takes as many of those who wait as it has places; answers them. */
+async function pick(workerUuid: string, places = 64, queueClass: QueueClass = "priority"): Promise<string[]> {
+  const picked = await pickRuns(spine.services, { workerUuid, queueClass, places });
+  return picked.map(({ runId }) => runId);
+}
 const sweep = () => sweepOnce(spine.services);
 
 /** The doorbell was rung so long ago that it must be lost. */
@@ -66,76 +73,76 @@ async function loseDoorbell(runId: string): Promise<void> {
 }
 
 describe("handing over", () => {
-  test("happens at once while there are free slots or no worker yet, and later when there are none", async () => {
+  test("happens at once while there are free places or no worker yet, and later when there are none", async () => {
     const early = await queued();
     expect(spine.rung).toMatchObject([{ runId: early, handOver: 1 }]);
     const full = await addWorker(spine, 0);
     const late = await queued();
     expect(await stateOf(late)).toBe("pending");
     expect(spine.rung).toHaveLength(1);
-    expect(await dispatch()).toBe(0);
+    expect(await pick(full, 0)).toEqual([]);
     await spine.owner.query("update workers set slots = 10 where id = $1", [full]);
     // While others wait, nobody overtakes them.
     const last = await queued();
     expect(await stateOf(last)).toBe("pending");
-    expect(await dispatch()).toBe(2);
-    expect(spine.rung.map(({ runId }) => runId)).toEqual([early, late, last]);
-    expect(await dispatch()).toBe(0);
+    expect(await pick(full)).toEqual([late, last]);
+    expect(await pick(full)).toEqual([]);
+    const next = await queued();
+    expect(spine.rung.map(({ runId }) => runId)).toEqual([early, next]);
   });
 
-  test("keeps to twice the free slots, and goes on as slots come free", async () => {
-    await backlog(tenant, 12);
-    const worker = await addWorker(spine, 3);
-    expect(await dispatch()).toBe(6);
-    expect(await dispatch()).toBe(0);
-    for (const { runId } of spine.rung.slice(0, 3)) await claimFor(spine, worker, runId);
-    await spine.owner.query("update workers set active = 3 where id = $1", [worker]);
-    expect(await dispatch()).toBe(0);
-    await spine.owner.query("update workers set active = 0 where id = $1", [worker]);
-    expect(await dispatch()).toBe(3);
-    await killWorker(spine, worker);
-    expect(await dispatch()).toBe(0);
+  test("counts doorbells that nobody has answered yet as places taken", async () => {
+    await addWorker(spine, 3);
+    const runs = [await queued(), await queued(), await queued(), await queued()];
+    expect(await Promise.all(runs.map(stateOf))).toEqual(["dispatched", "dispatched", "dispatched", "pending"]);
   });
 
   test("is in order within a tenant, and a queue class of its own", async () => {
     const runs = await backlog(tenant, 8);
-    await addWorker(spine, 100);
-    expect(await dispatchOnce(spine.services, "standard")).toBe(0);
-    await dispatch();
-    expect(spine.rung.map(({ runId }) => runId)).toEqual(runs);
+    const worker = await addWorker(spine, 100);
+    expect(await pick(worker, 64, "standard")).toEqual([]);
+    expect([...(await pick(worker, 5)), ...(await pick(worker))]).toEqual(runs);
   });
 
   test("takes turns among tenants: a newcomer behind 200 runs of another is among the first three", async () => {
     const [heavy, newcomer] = [await openTenant(spine), await openTenant(spine)];
     await backlog(heavy, 200);
     const [first] = await backlog(newcomer, 2);
-    await addWorker(spine, 1_000);
-    await dispatch();
-    expect(spine.rung).toHaveLength(64);
-    expect(spine.rung.slice(0, 3).map(({ runId }) => runId)).toContain(first);
-    while ((await dispatch()) > 0);
-    expect(spine.rung).toHaveLength(202);
-    expect(new Set(spine.rung.map(({ runId }) => runId)).size).toBe(202);
+    const worker = await addWorker(spine, 1_000);
+    const picked = [await pick(worker)];
+    expect(picked[0]).toHaveLength(64);
+    expect(picked[0]?.slice(0, 3)).toContain(first);
+    while (picked.at(-1)?.length) picked.push(await pick(worker));
+    expect(picked.flat()).toHaveLength(202);
+    expect(new Set(picked.flat()).size).toBe(202);
   });
 
-  test("counts what a tenant has running already: one that has nothing goes first", async () => {
+  test("counts what a tenant has under way in the class already: one that has nothing goes first", async () => {
     const [busy, idle] = [await openTenant(spine), await openTenant(spine)];
     const worker = await addWorker(spine, 100);
     for (let i = 0; i < 3; i++) await work(spine, worker, await queued(busy));
     await backlog(busy, 3);
     const waiting = await backlog(idle, 3);
-    spine.rung.length = 0;
-    await dispatch();
-    expect(spine.rung.slice(0, 3).map(({ runId }) => runId)).toEqual(waiting);
+    expect((await pick(worker)).slice(0, 3)).toEqual(waiting);
   });
 
-  test("by several dispatchers at once rings each doorbell once", async () => {
+  test("lets a run go on that was under way already, before those that have not begun", async () => {
+    const [busy, idle] = [await openTenant(spine), await openTenant(spine)];
+    const [dead, worker] = [await addWorker(spine), await addWorker(spine, 100)];
+    const runs = [await queued(busy), await queued(busy)];
+    for (const runId of runs) await work(spine, dead, runId);
+    await backlog(idle, 2);
+    await killWorker(spine, dead);
+    await sweep();
+    expect((await pick(worker, 2)).toSorted()).toEqual(runs.toSorted());
+  });
+
+  test("to several workers at once gives each run to one of them", async () => {
     await backlog(tenant, 40);
-    await addWorker(spine, 100);
-    await Promise.all(Array.from({ length: 5 }, dispatch));
-    while ((await dispatch()) > 0);
-    expect(spine.rung).toHaveLength(40);
-    expect(new Set(spine.rung.map(({ runId }) => runId)).size).toBe(40);
+    const workers = await Promise.all(Array.from({ length: 5 }, () => addWorker(spine, 100)));
+    const picked = await Promise.all(workers.map((worker) => pick(worker, 10)));
+    expect(picked.map(({ length }) => length).toSorted()).toEqual([0, 10, 10, 10, 10]);
+    expect(new Set(picked.flat()).size).toBe(40);
   });
 });
 
@@ -195,8 +202,7 @@ describe("the sweeper rings again for", () => {
       { handOver: 1, state: "done" },
       { handOver: 2, state: "pending" },
     ]);
-    await dispatch();
-    expect(spine.rung.at(-1)).toMatchObject({ runId: orphan, handOver: 2 });
+    expect(await pick(alive)).toEqual([orphan]);
     expect(await sweep()).toBe(0);
     expect(await claimFor(spine, alive, orphan)).toMatchObject({ kind: "takeover" });
     expect(await sweep()).toBe(0);
@@ -222,7 +228,7 @@ describe("the sweeper rings again for", () => {
     await work(spine, dead, orphan);
     await killWorker(spine, dead);
     await sweep();
-    await dispatch();
+    await pick(worker);
     for (const runId of [fresh, resumed, orphan]) await loseDoorbell(runId);
     expect(await sweep()).toBe(3);
     for (const runId of [fresh, resumed, orphan]) {
@@ -230,7 +236,7 @@ describe("the sweeper rings again for", () => {
       expect((await jobsOf(spine, runId)).filter(({ state }) => state !== "done")).toHaveLength(1);
     }
     expect(await sweep()).toBe(0);
-    await dispatch();
+    await pick(worker);
     expect(await claimFor(spine, worker, resumed)).toMatchObject({ kind: "resume", resolution: { decision: "retry" } });
   });
 
@@ -328,10 +334,15 @@ test("the dispatcher does all of this by itself, and stops", async () => {
   const dead = await addWorker(spine);
   await claimFor(spine, dead, orphan);
   await killWorker(spine, dead);
-  const dispatcher = startDispatcher(spine.services);
-  await waitFor(() => spine.rung.some((rung) => rung.runId === runId), { describe: "the backlog to be rung" });
-  await waitFor(() => spine.rung.some((rung) => rung.runId === orphan && rung.handOver === 2), {
-    describe: "the orphan to be rung",
+  const answered: Doorbell[] = [];
+  const dispatcher = startDispatcher(spine.services, {
+    uuid: worker,
+    turns: () => [{ queueClass: "priority", places: 8 }],
+    answer: async (_queueClass, doorbell) => void answered.push(doorbell),
+  });
+  await waitFor(() => answered.some((one) => one.runId === runId), { describe: "the backlog to be taken" });
+  await waitFor(() => answered.some((one) => one.runId === orphan && one.handOver === 2), {
+    describe: "the orphan to be taken",
   });
   await dispatcher.stop();
   expect(await claimFor(spine, worker, orphan)).toMatchObject({ kind: "takeover" });
@@ -341,7 +352,7 @@ test("the dispatcher does all of this by itself, and stops", async () => {
 describe("workers", () => {
   test("register, keep their heartbeat, and are forgotten when they leave or have long been dead", async () => {
     const gone = await addWorker(spine);
-    await spine.owner.query("update workers set expires_at = now() - interval '2 hours'");
+    await spine.owner.query("update workers set expires_at = now() - interval '2 days'");
     const lease = await registerWorker(spine.services, { slots: 7, active: () => 3 });
     const rows = async () =>
       (await spine.owner.query("select id, slots, active, expires_at > now() as lives from workers")).rows;
@@ -364,11 +375,11 @@ test("saved responses are forgotten after a day, and not before", async () => {
   for (const key of keys) {
     await idempotent(tenant.ctx, { key, route: "POST /test", body: {}, status: 201 }, async () => ({}));
   }
-  expect(await pruneOnce(spine.services)).toBe(0);
+  expect(await pruneOnce(spine.services)).toMatchObject({ responses: 0 });
   await spine.owner.query("update idempotency_keys set created_at = now() - interval '25 hours' where key = any ($1)", [
     keys.slice(0, 3),
   ]);
-  expect(await pruneOnce(spine.services)).toBe(3);
+  expect(await pruneOnce(spine.services)).toMatchObject({ responses: 3 });
   const { rows } = await spine.owner.query("select key from idempotency_keys where key like 'prune-%' order by 1");
   expect(rows).toEqual([{ key: "prune-3" }, { key: "prune-4" }]);
 });

@@ -13,7 +13,13 @@ const createdAt = () => p.datetime(3).onCreate(() => new Date());
 const TenantSchema = defineEntity({
   name: "Tenant",
   tableName: "tenants",
-  properties: { id: p.type(new IdType("tenant")).primary(), name: p.text(), createdAt: createdAt() },
+  properties: {
+    id: p.type(new IdType("tenant")).primary(),
+    name: p.text(),
+    createdAt: createdAt(),
+    /** Runs it may have running at once; null: what the workers' configuration says. */
+    maxRunning: p.integer().nullable(),
+  },
 });
 export class Tenant extends TenantSchema.class {}
 TenantSchema.setClass(Tenant);
