@@ -36,6 +36,10 @@ export interface Run {
   conversationId: string;
   agentId: string;
   status: RunStatus;
+  /**
+   * What is still to be decided. On a run that has ended, for staff: writes of which nobody knows whether they happened.
+   * None while `waiting`: all is decided, and a worker takes it up.
+   */
   interrupts: Interrupt[];
   attempt: number;
   usage: TokenUsage[];

@@ -45,8 +45,16 @@ export function decidedBy(ctx: Ctx): "visitor" | "operator" {
 
 /** Who exactly, for the record of a call. */
 export function deciderId({ actor }: Ctx): string {
-  if (actor.kind === "visitor") return actor.visitorId;
-  return actor.kind === "secret_key" ? actor.apiKeyId : "worker";
+  switch (actor.kind) {
+    case "visitor":
+      return actor.visitorId;
+    case "secret_key":
+      return actor.apiKeyId;
+    case "member":
+      return actor.memberId;
+    case "worker":
+      return "worker";
+  }
 }
 
 /** What an operator's interrupt says of its call: `unknown`, `not_done`, or nothing. */

@@ -179,7 +179,7 @@ export async function lastToolStep<Outcome, Decision>(
 export interface CallDecisionRecord {
   kind: string;
   by: "visitor" | "operator";
-  /** The id of the visitor or of the secret key. */
+  /** The id of the visitor, the member or the secret key. */
   actor: string;
   /** ISO 8601 UTC. */
   at: string;

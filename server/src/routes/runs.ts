@@ -77,7 +77,7 @@ export function runRoutes(api: Api, events: EventSource): void {
       tag,
       summary: "Decide an interrupt, so that a waiting run goes on",
       description:
-        "`approval`: approve or decline · `connection`: decline · `client_tool`: result or error · `operator`: retry, done or abort. A visitor decides only what is addressed to them.",
+        "`approval`: approve or decline · `connection`: decline · `client_tool`: result or error · `operator`: retry, done or abort. A visitor decides only what is addressed to them. Of several interrupts each is decided by itself; with the last one the run goes on. A question that a run left open when it ended is decided here too, with done or abort. 409 `interrupt_resolved` names the decision that was faster.",
       access: { scope: "runs:write", visitor: true },
       body: resumeRequest,
       status: 200,
