@@ -35,7 +35,7 @@ export async function openCell(
   tell: (message: FromQuarantine) => void,
 ): Promise<Cell> {
   const services = cellServices(settings, log, tell);
-  let current: { runId: string; abort: AbortController; done: Promise<void> } | null = null;
+  let current: { runId: string; isClaimed: boolean; abort: AbortController; done: Promise<void> } | null = null;
   // No places: the dispatcher must not count on this one.
   const lease = await registerWorker(services, { slots: 0, active: () => 0 });
   const world = openWorld(services, settings, settings.stall ? { stall: settings.stall } : {});
@@ -48,13 +48,24 @@ export async function openCell(
     toolsOf: world.toolsOf,
     retryPolicy: settings.retryPolicy,
   };
-  const strays = watchStrays(services, lease.uuid, (runId) => current?.runId === runId);
+  const strays = watchStrays(
+    services,
+    lease.uuid,
+    (runId) => current?.runId === runId,
+    () => {
+      const held = current;
+      if (!held?.isClaimed) return [];
+      return [{ runId: held.runId, stop: () => held.abort.abort(new RunAbandoned("it is no longer its worker's")) }];
+    },
+  );
   tell({ kind: "ready", workerUuid: lease.uuid });
 
   async function execute(doorbell: Doorbell, abort: AbortController): Promise<void> {
     try {
       const claim = await claimRun(services, doorbell, lease.uuid, { isQuarantine: true });
-      if (claim && claim.kind !== "suspect") await executeRun(deps, claim, abort);
+      if (!claim || claim.kind === "suspect") return;
+      if (current) current.isClaimed = true;
+      await executeRun(deps, claim, abort);
     } catch (error) {
       log.error({ err: error, runId: doorbell.runId }, "doorbell failed");
     }
@@ -64,7 +75,7 @@ export async function openCell(
     async answer(doorbell) {
       const abort = new AbortController();
       const done = execute(doorbell, abort);
-      current = { runId: doorbell.runId, abort, done };
+      current = { runId: doorbell.runId, isClaimed: false, abort, done };
       await done;
       current = null;
       tell({ kind: "settled", doorbell });
