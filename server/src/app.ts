@@ -62,7 +62,7 @@ export function createApp(options: AppOptions): App {
   });
 
   const trustedOrigins = createTrustedOrigins(() => [options.apiUrl(), services.accounts.consoleUrl]);
-  const api = createApi(app, services, table, trustedOrigins);
+  const api = createApi(app, services, table, { trustedOrigins, trustedProxyHops: options.trustedProxyHops });
   visitorSessionRoutes(api, services);
   conversationRoutes(api);
   conversationEventRoutes(api, options.events);

@@ -257,7 +257,7 @@ describe("the serving role", () => {
 describe("the list", () => {
   test("is newest first, by pages, and filtered by actor, action, target and time", async () => {
     await fill(3);
-    await write(change(7, { action: "site.created", before: null }));
+    await write(change(7, { action: "site.tested", before: null }));
     const first = await listAuditLog(tenant.ctx, { limit: 2, cursor: null }, {});
     expect(first.items.map(({ seq }) => seq)).toEqual([base + 4, base + 3]);
     const second = await listAuditLog(tenant.ctx, { limit: 100, cursor: first.nextCursor }, {});
@@ -267,7 +267,7 @@ describe("the list", () => {
     const seqs = async (filter: Parameters<typeof listAuditLog>[2]) =>
       (await listAuditLog(tenant.ctx, { limit: 100, cursor: null }, filter)).items.map(({ seq }) => seq - base);
     const mine = (tenant.ctx.actor as { apiKeyId: string }).apiKeyId;
-    expect(await seqs({ action: "site.created" })).toEqual([4]);
+    expect(await seqs({ action: "site.tested" })).toEqual([4]);
     expect(await seqs({ target: change(2).target.id })).toEqual([2]);
     expect(await seqs({ actor: mine })).toEqual([4, 3, 2, 1]);
     expect(await seqs({ actor: mine, action: "agent.updated", target: change(3).target.id })).toEqual([3]);

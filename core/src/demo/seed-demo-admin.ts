@@ -17,6 +17,6 @@ const NAME = "Demo admin";
 export async function seedDemoAdmin(services: Services, tenantId: TenantId): Promise<DemoAdmin> {
   const password = randomBytes(12).toString("base64url");
   const id = await createAccount(services, { email: EMAIL, name: NAME, password });
-  await addOwner(services, { tenantId, user: { id, email: EMAIL, name: NAME } });
+  await addOwner(services, { tenantId, user: { id, email: EMAIL, name: NAME }, correlationId: "seed" });
   return { adminEmail: EMAIL, adminPassword: password };
 }

@@ -1,8 +1,9 @@
 import type { Member } from "@agent-engine/protocol/administration.ts";
 import type { UserId } from "@agent-engine/protocol/ids.ts";
-import type { Services } from "../context.ts";
+import { audit } from "../audit/audit.ts";
+import type { Ctx, Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
-import { inTenant } from "../db/transaction.ts";
+import { transact } from "../db/transaction.ts";
 import { notFound, ProblemError } from "../errors.ts";
 import { uuidOf } from "../ids.ts";
 import { createAccount } from "./create-account.ts";
@@ -12,6 +13,8 @@ import { MEMBER_COLUMNS, toMember, type MemberRow } from "./member-row.ts";
 import type { Session } from "./resolve-session.ts";
 
 export interface AcceptInvitation {
+  correlationId: string;
+  ip?: string | undefined;
   token: string;
   /** Who accepts, when they are signed in. */
   session: Session | null;
@@ -34,18 +37,27 @@ const join = statement<MemberRow>(
 export async function acceptInvitation(services: Services, input: AcceptInvitation): Promise<Member> {
   const invitation = await findInvitation(services, input.token);
   const { id, name } = await personOf(services, invitation, input);
-  const row = await inTenant(services.db, invitation.tenantId, async (tx) => {
-    const [joined] = await tx.query(join, [
-      uuidOf(invitation.memberId),
+  const { tenantId, memberId, role } = invitation;
+  const ctx: Ctx = {
+    services,
+    tenantId,
+    actor: { kind: "member", memberId, userId: id, role },
+    correlationId: input.correlationId,
+    ...(input.ip === undefined ? {} : { ip: input.ip }),
+  };
+  return transact(ctx, async (tx) => {
+    const [row] = await tx.query(join, [
+      uuidOf(memberId),
       hashInvitationToken(input.token),
       id,
       name,
       new Date(services.clock()),
     ]);
-    return joined;
+    if (!row) throw notFound("invitation");
+    const member = toMember(row);
+    await audit(ctx, tx, { action: "member.joined", target: { kind: "member", id: member.id }, after: { ...member } });
+    return member;
   });
-  if (!row) throw notFound("invitation");
-  return toMember(row);
 }
 
 async function personOf(

@@ -1,7 +1,8 @@
-import type { TenantId } from "@agent-engine/protocol/ids.ts";
-import type { Services } from "../context.ts";
+import type { TenantId, UserId } from "@agent-engine/protocol/ids.ts";
+import { audit } from "../audit/audit.ts";
+import type { Ctx, Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
-import { inTenant, type Tx } from "../db/transaction.ts";
+import { transact, type Tx } from "../db/transaction.ts";
 import { uuidOf } from "../ids.ts";
 
 const insert = statement(
@@ -12,13 +13,27 @@ const insert = statement(
 
 export interface NewOwner {
   tenantId: TenantId;
-  user: { id: string; email: string; name: string };
+  user: { id: UserId; email: string; name: string };
+  correlationId: string;
+  ip?: string | undefined;
 }
 
 /** Makes a person the owner of a tenant of theirs, without an invitation: they made it. */
-export async function addOwner(services: Services, { tenantId, user }: NewOwner, tx?: Tx): Promise<void> {
-  const now = new Date(services.clock());
-  const values = [uuidOf(services.newId("member")), uuidOf(tenantId), user.id, user.email, user.name, now];
-  if (tx) await tx.query(insert, values);
-  else await inTenant(services.db, tenantId, (own) => own.query(insert, values));
+export async function addOwner(services: Services, owner: NewOwner, within?: Tx): Promise<void> {
+  const { tenantId, user, correlationId, ip } = owner;
+  const memberId = services.newId("member");
+  const ctx: Ctx = {
+    services,
+    tenantId,
+    actor: { kind: "member", memberId, userId: user.id, role: "owner" },
+    correlationId,
+    ...(ip === undefined ? {} : { ip }),
+    ...(within ? { tx: within } : {}),
+  };
+  await transact(ctx, async (tx) => {
+    const now = new Date(services.clock());
+    await tx.query(insert, [uuidOf(memberId), uuidOf(tenantId), user.id, user.email, user.name, now]);
+    const after = { email: user.email, role: "owner" };
+    await audit(ctx, tx, { action: "member.joined", target: { kind: "member", id: memberId }, after });
+  });
 }

@@ -1,4 +1,5 @@
 import type { Member, Role } from "@agent-engine/protocol/administration.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { transact } from "../db/transaction.ts";
@@ -22,6 +23,9 @@ export async function changeRole(ctx: Ctx, input: { memberId: string; role: Role
     if (input.role !== "owner") await keepAnOwner(ctx, tx, member);
     const [row] = await tx.query(update, [member.id, input.role]);
     if (!row) throw notFound("member");
+    const [before, after] = [{ role: member.role }, { role: row.role }];
+    const target = { kind: "member", id: toMember(row).id };
+    await audit(ctx, tx, { action: "member.role_changed", target, before, after });
     return toMember(row);
   });
 }

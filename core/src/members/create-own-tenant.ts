@@ -14,8 +14,9 @@ const insert = statement("tenant_insert", "insert into tenants (id, name, create
 /** Makes a tenant that the signed-in person owns, where sign-up is open. */
 export async function createOwnTenant(
   services: Services,
-  { session, name }: { session: Session; name: string },
+  input: { session: Session; name: string; correlationId: string; ip?: string | undefined },
 ): Promise<Tenant> {
+  const { session, name, correlationId, ip } = input;
   if (services.accounts.signUp !== "open") {
     throw new ProblemError(
       "forbidden",
@@ -28,7 +29,7 @@ export async function createOwnTenant(
   const id = services.newId("tenant");
   await inTenant(services.db, id, async (tx) => {
     await tx.query(insert, [uuidOf(id), name, new Date(services.clock())]);
-    await addOwner(services, { tenantId: id, user: session.user }, tx);
+    await addOwner(services, { tenantId: id, user: session.user, correlationId, ip }, tx);
   });
   return { id, name };
 }

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Member, Role } from "@agent-engine/protocol/administration.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
@@ -61,5 +62,9 @@ export async function writeInvitation(
   if (!row) {
     throw new ProblemError("conflict", `${email} is a member already. Change their role instead.`);
   }
-  return { member: toMember(row), token };
+  const member = toMember(row);
+  const target = { kind: "member", id: member.id };
+  const before = known ? { ...toMember(known) } : null;
+  await audit(ctx, tx, { action: "member.invited", target, before, after: { ...member } });
+  return { member, token };
 }

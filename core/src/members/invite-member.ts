@@ -22,8 +22,8 @@ export async function inviteMember(ctx: Ctx, input: { email: string; role: Role 
     );
   }
   return transact(ctx, async (tx) => {
-    const { member, token } = await writeInvitation(ctx, tx, input);
     const [tenant] = await tx.query(tenantName, [uuidOf(ctx.tenantId)]);
+    const { member, token } = await writeInvitation(ctx, tx, input);
     const mail = invitationMail({
       to: member.email,
       tenantName: tenant?.name ?? "a tenant",

@@ -1,7 +1,9 @@
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { transact } from "../db/transaction.ts";
 import { keepAnOwner, lockMember } from "./lock-member.ts";
+import { toMember } from "./member-row.ts";
 
 const remove = statement("member_remove", "delete from members where id = $1");
 
@@ -11,5 +13,8 @@ export async function removeMember(ctx: Ctx, memberId: string): Promise<void> {
     const member = await lockMember(ctx, tx, memberId);
     await keepAnOwner(ctx, tx, member);
     await tx.query(remove, [member.id]);
+    const before = toMember(member);
+    const target = { kind: "member", id: before.id };
+    await audit(ctx, tx, { action: "member.removed", target, before: { ...before } });
   });
 }

@@ -1,6 +1,7 @@
 import type { Site } from "@agent-engine/protocol/administration.ts";
 import type { SiteId } from "@agent-engine/protocol/ids.ts";
 import { findAgent } from "../agents/find-agent.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { SiteEntity } from "../db/entities/entities.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
@@ -20,7 +21,7 @@ export interface CreateSite {
 export async function createSite(ctx: Ctx, input: CreateSite): Promise<Site & { id: SiteId }> {
   const allowedOrigins = await checkOrigins(input.allowedOrigins);
   const now = ctx.services.clock();
-  return transactEntities(ctx, async (em) => {
+  return transactEntities(ctx, async (em, tx) => {
     // Foreign keys do not know of tenants: an agent of another one would be taken.
     const agent = await findAgent(em, input.agentId);
     const site = em.create(SiteEntity, {
@@ -34,6 +35,8 @@ export async function createSite(ctx: Ctx, input: CreateSite): Promise<Site & { 
       createdAt: new Date(now),
     });
     await em.flush();
-    return { ...toSite(site, now), id: site.id };
+    const made = { ...toSite(site, now), id: site.id };
+    await audit(ctx, tx, { action: "site.created", target: { kind: "site", id: site.id }, after: made });
+    return made;
   });
 }

@@ -1,4 +1,5 @@
 import type { Site } from "@agent-engine/protocol/administration.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
 import { newPublishableKey } from "../tenancy/api-key.ts";
@@ -10,13 +11,17 @@ import { findSite, toSite } from "./site-resource.ts";
  */
 export async function rotateSiteKey(ctx: Ctx, input: { siteId: string; overlapSeconds: number }): Promise<Site> {
   const now = ctx.services.clock();
-  return transactEntities(ctx, async (em) => {
+  return transactEntities(ctx, async (em, tx) => {
     const site = await findSite(em, input.siteId, { lock: true });
+    const before = toSite(site, now);
     const hasOverlap = input.overlapSeconds > 0;
     site.previousPublishableKey = hasOverlap ? site.publishableKey : null;
     site.previousKeyUntil = hasOverlap ? new Date(now + input.overlapSeconds * 1_000) : null;
     site.publishableKey = newPublishableKey();
     await em.flush();
-    return toSite(site, now);
+    const after = toSite(site, now);
+    const target = { kind: "site", id: site.id };
+    await audit(ctx, tx, { action: "site.key_rotated", target, before: { ...before }, after: { ...after } });
+    return after;
   });
 }

@@ -1,5 +1,6 @@
 import type { Site } from "@agent-engine/protocol/administration.ts";
 import { findAgent } from "../agents/find-agent.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
 import { checkOrigins } from "./check-origins.ts";
@@ -10,13 +11,18 @@ import { findSite, toSite } from "./site-resource.ts";
 export async function updateSite(ctx: Ctx, input: { siteId: string; change: Partial<CreateSite> }): Promise<Site> {
   const { name, agentId, allowedOrigins, theme } = input.change;
   const origins = allowedOrigins && (await checkOrigins(allowedOrigins));
-  return transactEntities(ctx, async (em) => {
+  return transactEntities(ctx, async (em, tx) => {
     const site = await findSite(em, input.siteId, { lock: true });
+    const now = ctx.services.clock();
+    const before = toSite(site, now);
     if (agentId !== undefined) site.agentId = (await findAgent(em, agentId)).id;
     if (name !== undefined) site.name = name;
     if (origins !== undefined) site.allowedOrigins = origins;
     if (theme !== undefined) site.theme = theme;
     await em.flush();
-    return toSite(site, ctx.services.clock());
+    const after = toSite(site, now);
+    const target = { kind: "site", id: site.id };
+    await audit(ctx, tx, { action: "site.updated", target, before: { ...before }, after: { ...after } });
+    return after;
   });
 }

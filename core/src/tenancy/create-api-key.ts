@@ -1,4 +1,5 @@
 import type { NewApiKey } from "@agent-engine/protocol/administration.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { ApiKey } from "../db/entities/entities.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
@@ -32,7 +33,7 @@ export async function createApiKey(
     throw new ProblemError("invalid_request", "`expiresAt` must be in the future.");
   }
   const key = newSecretKey();
-  return transactEntities(ctx, async (em) => {
+  return transactEntities(ctx, async (em, tx) => {
     const row = em.create(ApiKey, {
       id: ctx.services.newId("key"),
       tenantId: ctx.tenantId,
@@ -45,6 +46,8 @@ export async function createApiKey(
       createdAt: new Date(now),
     });
     await em.flush();
-    return { ...toApiKey(row, now), key };
+    const made = toApiKey(row, now);
+    await audit(ctx, tx, { action: "api_key.created", target: { kind: "api_key", id: row.id }, after: { ...made } });
+    return { ...made, key };
   });
 }

@@ -1,4 +1,5 @@
 import type { NewApiKey } from "@agent-engine/protocol/administration.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
 import { hashSecretKey, newSecretKey, prefixOf } from "./api-key.ts";
@@ -12,15 +13,19 @@ import { checkGrant } from "./check-grant.ts";
 export async function rotateApiKey(ctx: Ctx, input: { apiKeyId: string; overlapSeconds: number }): Promise<NewApiKey> {
   const key = newSecretKey();
   const now = ctx.services.clock();
-  return transactEntities(ctx, async (em) => {
+  return transactEntities(ctx, async (em, tx) => {
     const row = await findApiKey(em, input.apiKeyId);
     checkGrant(ctx.actor, row.scopes);
+    const before = toApiKey(row, now);
     const hasOverlap = input.overlapSeconds > 0;
     row.previousHash = hasOverlap ? row.hash : null;
     row.previousUntil = hasOverlap ? new Date(now + input.overlapSeconds * 1_000) : null;
     row.hash = hashSecretKey(key);
     row.prefix = prefixOf(key);
     await em.flush();
-    return { ...toApiKey(row, now), key };
+    const after = toApiKey(row, now);
+    const target = { kind: "api_key", id: row.id };
+    await audit(ctx, tx, { action: "api_key.rotated", target, before: { ...before }, after: { ...after } });
+    return { ...after, key };
   });
 }

@@ -11,6 +11,7 @@ import { PERMISSIONS } from "@agent-engine/core/members/permissions.ts";
 import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
 import { authenticate, authorize, bearerOf, type Access } from "./authenticate.ts";
 import { authenticateMember, isMembers, sessionOf, signedOut } from "./authenticate-member.ts";
+import { clientAddress } from "./client-address.ts";
 import { readJson } from "./body.ts";
 import { contextOf, type AppContext, type AppEnv, type Principal } from "./request.ts";
 import type { RouteTable } from "./route-table.ts";
@@ -73,6 +74,12 @@ export interface Call<Path extends string, Query, Body> {
   body: Body;
 }
 
+export interface AccountCall<Body> {
+  body: Body;
+  correlationId: string;
+  ip: string | undefined;
+}
+
 export interface StreamCall<Path extends string, Query> {
   ctx: Ctx;
   params: ParamsOf<Path>;
@@ -94,12 +101,12 @@ export interface Api {
   /** A route for whoever is signed in. */
   account<Body = unknown, Answer = unknown>(
     spec: AccountSpec<Body, Answer>,
-    verb: (call: { session: Session; body: Body; c: AppContext }) => Promise<Answer>,
+    verb: (call: AccountCall<Body> & { session: Session; c: AppContext }) => Promise<Answer>,
   ): void;
   /** A route whose credential is a token in its body; `session` is whoever is signed in besides, if anybody is. */
   token<Body = unknown, Answer = unknown>(
     spec: AccountSpec<Body, Answer>,
-    verb: (call: { session: Session | null; body: Body }) => Promise<Answer>,
+    verb: (call: AccountCall<Body> & { session: Session | null }) => Promise<Answer>,
   ): void;
   /** A route that checks its own credential. */
   public<Body, Answer>(
@@ -112,7 +119,7 @@ export function createApi(
   app: OpenAPIHono<AppEnv>,
   services: Services,
   table: RouteTable,
-  trustedOrigins: TrustedOrigins,
+  { trustedOrigins, trustedProxyHops }: { trustedOrigins: TrustedOrigins; trustedProxyHops: number },
 ): Api {
   async function enter(c: AppContext, access: Access): Promise<{ principal: Principal; ctx: Ctx }> {
     const principal = isMembers(services, c)
@@ -120,7 +127,14 @@ export function createApi(
       : await authenticate(services, bearerOf(c.req.header("authorization")), c.req.header("origin"));
     c.set("principal", principal);
     authorize(principal, access);
-    return { principal, ctx: contextOf(services, principal, c.get("correlationId")) };
+    return {
+      principal,
+      ctx: contextOf(services, principal, c.get("correlationId"), clientAddress(c, trustedProxyHops)),
+    };
+  }
+
+  function originOf(c: AppContext): { correlationId: string; ip: string | undefined } {
+    return { correlationId: c.get("correlationId"), ip: clientAddress(c, trustedProxyHops) ?? undefined };
   }
 
   function declare(spec: Described & Partial<Declared<string, unknown>>, content: Content): void {
@@ -183,7 +197,7 @@ export function createApi(
         const session = await sessionOf(services, trustedOrigins, c);
         if (!session) throw signedOut();
         const body = (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never;
-        return c.json(await verb({ session, body, c }), spec.status);
+        return c.json(await verb({ session, body, c, ...originOf(c) }), spec.status);
       });
     },
     token(spec, verb) {
@@ -191,7 +205,7 @@ export function createApi(
       app.on(spec.method, honoPath(spec.path), async (c) => {
         const session = await sessionOf(services, trustedOrigins, c);
         const body = (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never;
-        return c.json(await verb({ session, body }), spec.status);
+        return c.json(await verb({ session, body, ...originOf(c) }), spec.status);
       });
     },
     public(spec, verb) {

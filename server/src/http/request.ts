@@ -33,6 +33,8 @@ export function correlationIdOf(header: string | null | undefined): string {
   return header && WELL_FORMED.test(header) ? header : newId("req");
 }
 
-export function contextOf(services: Services, principal: Principal, correlationId: string): Ctx {
-  return { services, tenantId: principal.tenantId, actor: principal.actor, correlationId };
+/** `ip` is the client's address where it is known: the audit log names it. */
+export function contextOf(services: Services, principal: Principal, correlationId: string, ip?: string | null): Ctx {
+  const { tenantId, actor } = principal;
+  return { services, tenantId, actor, correlationId, ...(ip == null ? {} : { ip }) };
 }

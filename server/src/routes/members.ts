@@ -49,7 +49,8 @@ export function memberRoutes(api: Api, services: Services): void {
       status: 201,
       answer: tenantSchema,
     },
-    ({ session, body }) => createOwnTenant(services, { session, name: body.name }),
+    ({ session, body, correlationId, ip }) =>
+      createOwnTenant(services, { session, name: body.name, correlationId, ip }),
   );
 
   api.route(
@@ -136,6 +137,6 @@ export function memberRoutes(api: Api, services: Services): void {
       status: 200,
       answer: memberSchema,
     },
-    ({ session, body }) => acceptInvitation(services, { ...body, session }),
+    ({ session, body, correlationId, ip }) => acceptInvitation(services, { ...body, session, correlationId, ip }),
   );
 }
