@@ -17,8 +17,8 @@ import type { World } from "./world.ts";
 export type Form = "quick" | "full";
 
 export interface Experiment {
-  /** Its number in the table. */
-  number: number;
+  /** Its number in the table, and a letter where that has several parts. */
+  id: string;
   title: string;
   /** What it wants to see, for the table. */
   target: string;

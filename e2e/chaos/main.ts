@@ -14,19 +14,21 @@ import { runExperiments } from "./run-experiments.ts";
 import { chaosTable } from "./table.ts";
 
 const USAGE = `npm run chaos -- [--experiment 1,4,9] [--rounds N | --full] [--seed S]
-${EXPERIMENTS.map(({ number, title, rounds }) => `  ${String(number).padStart(2)}  ${title} (${rounds.quick} rounds, ${rounds.full} with --full)`).join("\n")}`;
+${EXPERIMENTS.map(({ id, title, rounds }) => `  ${id.padStart(3)}  ${title} (${rounds.quick} rounds, ${rounds.full} with --full)`).join("\n")}`;
 
 function wholeNumber(name: string, text: string, least: number): number {
   if (/^\d{1,10}$/.test(text) && Number(text) >= least) return Number(text);
   throw new Error(`--${name} must be a whole number of at least ${least}, not "${text}".\n${USAGE}`);
 }
 
+const numberOf = ({ id }: Experiment): number => Number.parseInt(id, 10);
+
 function chosen(list: string | undefined): readonly Experiment[] {
   if (list === undefined) return EXPERIMENTS;
   const numbers = list.split(",").map((part) => wholeNumber("experiment", part.trim(), 1));
-  const unknown = numbers.filter((number) => !EXPERIMENTS.some((experiment) => experiment.number === number));
+  const unknown = numbers.filter((number) => !EXPERIMENTS.some((experiment) => numberOf(experiment) === number));
   if (unknown.length > 0) throw new Error(`There is no experiment ${unknown.join(", ")}.\n${USAGE}`);
-  return EXPERIMENTS.filter(({ number }) => numbers.includes(number));
+  return EXPERIMENTS.filter((experiment) => numbers.includes(numberOf(experiment)));
 }
 
 async function main(): Promise<void> {

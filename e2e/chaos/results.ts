@@ -1,5 +1,5 @@
 /** What a run found, as JSON beside the table: `full.json` is kept in the repository, the others are local. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Outcome } from "./trial.ts";
@@ -33,4 +33,13 @@ export function saveResult({ seed, isFull, outcomes }: ChaosResult): string {
   };
   writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
   return file;
+}
+
+/** For whoever has to find out why: what every process printed. Answers the folder. */
+export function saveLogs(logs: ReadonlyMap<string, string>): string {
+  const folder = join(FOLDER, "logs.local");
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const [name, text] of logs) writeFileSync(join(folder, `${name.replaceAll(" ", "-")}.log`), text);
+  return folder;
 }

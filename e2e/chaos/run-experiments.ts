@@ -2,6 +2,7 @@
 import { violations } from "@agent-engine/testing/invariants.ts";
 import type { Experiment, Form } from "./experiment.ts";
 import { seededRandom } from "./random.ts";
+import { saveLogs } from "./results.ts";
 import { openTrial, type Outcome } from "./trial.ts";
 import { startWorld, type World } from "./world.ts";
 
@@ -18,7 +19,7 @@ export interface ChaosOptions {
 export async function runExperiments(options: ChaosOptions): Promise<Outcome[]> {
   const { experiments, say } = options;
   say("starting Postgres, Redis, servers and workers …");
-  const world = await startWorld();
+  const world = await startWorld(options.form);
   try {
     say(`ready: ${world.servers.length} servers, ${world.workers.length} workers`);
     const gentle = experiments.filter(({ disturbs }) => disturbs === "nobody");
@@ -29,7 +30,8 @@ export async function runExperiments(options: ChaosOptions): Promise<Outcome[]> 
       outcomes.push(await attempt(world, experiment, options));
     }
     await checkEverything(world, outcomes, say);
-    return outcomes.sort((a, b) => a.number - b.number);
+    if (!outcomes.every(({ passed }) => passed)) say(`what the processes printed: ${saveLogs(world.logs())}`);
+    return outcomes.sort((a, b) => a.id.localeCompare(b.id, "en", { numeric: true }));
   } finally {
     await world.stop();
   }
@@ -42,17 +44,17 @@ async function attempt(world: World, experiment: Experiment, options: ChaosOptio
     world,
     form,
     rounds: options.rounds ?? experiment.rounds[form],
-    random: seededRandom(seed, `experiment ${experiment.number}`),
+    random: seededRandom(seed, `experiment ${experiment.id}`),
     say,
   });
-  say(`${experiment.number} ${experiment.title}: ${trial.rounds} rounds`);
+  say(`${experiment.id} ${experiment.title}: ${trial.rounds} rounds`);
   try {
     await experiment.run(world, trial);
   } catch (error) {
     trial.must(false, `it broke off: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   }
   const outcome = await finish();
-  say(`${experiment.number} ${outcome.passed ? "passed" : "FAILED"} in ${outcome.seconds} s`);
+  say(`${experiment.id} ${outcome.passed ? "passed" : "FAILED"} in ${outcome.seconds} s`);
   return outcome;
 }
 

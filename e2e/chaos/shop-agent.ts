@@ -27,7 +27,7 @@ export async function publishShopAgent(staff: Api, agentId: string, toolsUrl: st
   await staff.request("POST", `${path}/publish`);
 }
 
-/** A model's step that calls one of the shop's tools. What the call suffers is in its value: `tool-faults.ts`. */
+/** A model's step that calls one of the shop's tools. `World.toolFaults` says by its value what the call suffers. */
 export function callTool(name: "look" | "set" | "send", value: string) {
   return { kind: "toolCall" as const, name: `shop_${name}`, arguments: { value } };
 }

@@ -5,7 +5,7 @@ export function chaosTable(outcomes: readonly Outcome[]): string {
   const rows = [
     ["", "experiment", "rounds", "operations", "succeeded", "faults fired", ...INVARIANTS, "s", "", "figures"],
     ...outcomes.map((outcome) => [
-      String(outcome.number),
+      outcome.id,
       outcome.title,
       String(outcome.rounds),
       String(outcome.operations.all),
@@ -26,7 +26,7 @@ export function chaosTable(outcomes: readonly Outcome[]): string {
   );
   const complaints = outcomes
     .filter(({ passed }) => !passed)
-    .flatMap(({ number, complaints }) => complaints.map((line) => `${number}: ${line}`));
+    .flatMap(({ id, complaints }) => complaints.map((line) => `${id}: ${line}`));
   return [...lines, ...(complaints.length > 0 ? ["", ...complaints] : [])].join("\n");
 }
 

@@ -4,13 +4,16 @@ import type { ConversationState, MessageState } from "@agent-engine/protocol/sta
 import { createConversationClient, type ConversationClient } from "@agent-engine/sdk/conversation-client.ts";
 import { memoryKeyValue } from "@agent-engine/sdk/key-value.ts";
 import type { Acknowledged } from "@agent-engine/testing/invariants.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { io } from "socket.io-client";
 import { createConversation, openVisitor, send, type Api } from "../src/api-client.ts";
-import { SITE_ORIGIN } from "../src/shop-tenant.ts";
+import { SITE_ORIGIN, type TenantKeys } from "../src/shop-tenant.ts";
 
 export interface TalkOptions {
   /** Where requests and the client go. Default: a server drawn by the trial, through its proxy. */
   url?: string;
+  /** Default: the tenant that the experiments share. */
+  keys?: TenantKeys;
   /** Where the client alone connects, for a proxy of its own. */
   clientUrl?: string;
 }
@@ -24,6 +27,8 @@ export interface Talk {
   state(): ConversationState;
   /** Sends over HTTP; resolves with the 202's body. */
   ask(text: string, clientMessageId?: string): Promise<Submission>;
+  /** The same until it is taken, however often and long it is refused, as a client does that keeps what was written. */
+  askUntilTaken(text: string, timeoutMs?: number): Promise<Submission>;
   /** The status of a run as the client sees it. */
   status(runId: string): string | undefined;
   /** What the assistant said in that run and still stands. */
@@ -42,14 +47,15 @@ const TIMEOUT_MS = 60_000;
 const ENDED = new Set(["completed", "cancelled", "failed"]);
 let messages = 0;
 
-export async function openTalk(url: string, publishableKey: string, options: TalkOptions = {}): Promise<Talk> {
-  const visitor = await openVisitor(url, publishableKey);
+/** `url` and `keys` are the defaults. */
+export async function openTalk(url: string, keys: TenantKeys, options: TalkOptions = {}): Promise<Talk> {
+  const visitor = await openVisitor(options.url ?? url, (options.keys ?? keys).publishableKey);
   const { id: conversationId } = await createConversation(visitor);
   const storage = memoryKeyValue();
   storage.set("conversation", conversationId);
   const token = async () => visitor.token;
   const client = createConversationClient({
-    baseUrl: options.clientUrl ?? url,
+    baseUrl: options.clientUrl ?? options.url ?? url,
     credentials: { token, renew: token },
     storage,
     loadSocket: async () => (base, socketOptions) =>
@@ -72,6 +78,14 @@ export async function openTalk(url: string, publishableKey: string, options: Tal
         runId: submission.run.id,
       });
       return submission;
+    },
+    askUntilTaken(text, timeoutMs = TIMEOUT_MS) {
+      const clientMessageId = `message-${++messages}`;
+      return waitFor(() => talk.ask(text, clientMessageId), {
+        describe: "a message to be taken",
+        intervalMs: 100,
+        timeoutMs,
+      });
     },
     status: (runId) => state().runs[runId]?.status,
     texts: (runId) => assistantMessages(state(), runId).map(({ text }) => text),

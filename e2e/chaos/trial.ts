@@ -25,7 +25,7 @@ const SETTLE_MS = 60_000;
 const KEPT = 10;
 
 export interface Outcome {
-  number: number;
+  id: string;
   title: string;
   target: string;
   rounds: number;
@@ -71,7 +71,7 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
   const found: Violation[] = [];
   const complaints: string[] = [];
   const complain = (line: string): void => {
-    options.say(`  ✗ ${experiment.number}: ${line}`);
+    options.say(`  ✗ ${experiment.id}: ${line}`);
     if (complaints.length < KEPT) complaints.push(line);
   };
 
@@ -114,8 +114,7 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
     form,
     random,
     async talk(talkOptions = {}) {
-      const url = talkOptions.url ?? random.pick(world.servers).url;
-      const talk = await openTalk(url, world.keys.publishableKey, talkOptions);
+      const talk = await openTalk(random.pick(world.servers).url, world.keys, talkOptions);
       open.add(talk);
       return talk;
     },
@@ -126,12 +125,12 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
         operations.succeeded++;
         return done;
       } catch (error) {
-        complain(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+        complain(`${what}: ${messageOf(error)}`);
         return null;
       }
     },
     fired(fault, count = 1) {
-      if (!(fault in faults)) throw new Error(`experiment ${experiment.number} names no fault "${fault}"`);
+      if (!(fault in faults)) throw new Error(`experiment ${experiment.id} names no fault "${fault}"`);
       faults[fault] = (faults[fault] ?? 0) + count;
     },
     must(holds, otherwise) {
@@ -141,14 +140,14 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
     },
     measure(figure, value) {
       const list = values.get(figure);
-      if (!list) throw new Error(`experiment ${experiment.number} names no figure "${figure}"`);
+      if (!list) throw new Error(`experiment ${experiment.id} names no figure "${figure}"`);
       list.push(value);
     },
     operatorRetried(key) {
       operatorRetries[key] = (operatorRetries[key] ?? 0) + 1;
     },
     check,
-    say: (line) => options.say(`  ${experiment.number}: ${line}`),
+    say: (line) => options.say(`  ${experiment.id}: ${line}`),
   };
   let hasBroken = false;
 
@@ -165,7 +164,7 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
     const success = operations.all === 0 ? 0 : operations.succeeded / operations.all;
     if (success < MIN_SUCCESS) complain(`${operations.succeeded} of ${operations.all} operations succeeded`);
     return {
-      number: experiment.number,
+      id: experiment.id,
       title: experiment.title,
       target: experiment.target,
       rounds,
@@ -186,6 +185,11 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
     };
   }
   return { trial, finish };
+}
+
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message} (${messageOf(error.cause)})`;
 }
 
 function figureOutcome(

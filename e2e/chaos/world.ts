@@ -13,13 +13,13 @@ import { startModelServer, type ModelServer } from "@agent-engine/testing/model-
 import { startProcess, type RunningProcess } from "@agent-engine/testing/processes.ts";
 import { startRedis, type TestRedis } from "@agent-engine/testing/redis.ts";
 import { startTestCluster } from "@agent-engine/testing/test-cluster.ts";
-import { startToolServer, type ToolServer } from "@agent-engine/testing/tool-server.ts";
+import { startToolServer, type ToolFault, type ToolServer } from "@agent-engine/testing/tool-server.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import pg from "pg";
 import { apiAt, type Api } from "../src/api-client.ts";
 import { createShopTenant, type TenantKeys } from "../src/shop-tenant.ts";
+import type { Form } from "./experiment.ts";
 import { publishShopAgent } from "./shop-agent.ts";
-import { toolFaultOf } from "./tool-faults.ts";
 
 export interface World {
   /** Those that run; replaced ones are gone from here. */
@@ -27,13 +27,17 @@ export interface World {
   readonly workers: readonly WorldWorker[];
   model: ModelServer;
   tools: ToolServer;
+  /** What the first tool call with that value suffers. */
+  toolFaults: Map<string, ToolFault>;
   redis: TestRedis;
   postgres: CrashingPostgres;
   /** As the database's owner, who sees everything. Its connections do not survive a crash of Postgres; it does. */
   db: pg.Pool;
   keys: TenantKeys;
-  /** The tenant's secret key, through the first server's proxy. */
-  staff(): Api;
+  /** Another tenant, with the same agent. */
+  newTenant(): Promise<TenantKeys>;
+  /** A tenant's secret key, through the first server's proxy. Default: the tenant that everybody shares. */
+  staff(keys?: TenantKeys): Api;
   addServer(env?: Record<string, string>): Promise<WorldServer>;
   /** Resolves once its heartbeat is there. */
   addWorker(env?: Record<string, string>): Promise<WorldWorker>;
@@ -41,8 +45,12 @@ export interface World {
   remove(one: WorldServer | WorldWorker): Promise<void>;
   /** SIGTERM, and the same again at the same address. Answers its exit code. */
   roll(one: WorldServer | WorldWorker): Promise<number | null>;
+  /** Starts a killed server again at its address. */
+  revive(server: WorldServer): Promise<void>;
   /** Starts workers until there are so many that run. */
   ensureWorkers(count?: number): Promise<void>;
+  /** What every process has printed, ended ones too, by name. */
+  logs(): Map<string, string>;
   /** Which worker holds a run now; null when none does. */
   workerOf(runId: string): Promise<WorldWorker | null>;
   stop(): Promise<void>;
@@ -77,20 +85,34 @@ const START_MS = 90_000;
 /** Each worker has another number of slots, which tells them apart in the database. */
 const FIRST_SLOTS = 1_001;
 
-export async function startWorld(): Promise<World> {
+/** Seconds of a model's silence in the quick form, where the experiments wait for its end. */
+const QUICK_SILENCE_S = 9;
+
+/** How all of it is ended, whatever of it was started. */
+interface Ends {
+  /** In the order of their beginnings. */
+  ends: (() => Promise<unknown>)[];
+  processes: RunningProcess[];
+  stop(): Promise<void>;
+}
+
+export async function startWorld(form: Form): Promise<World> {
   const ends: (() => Promise<unknown>)[] = [];
+  const processes: RunningProcess[] = [];
   const stop = async () => {
-    for (const end of ends.splice(0).toReversed()) await end();
+    await Promise.all(processes.map((one) => one.stop()));
+    // What is still being started adds its end meanwhile.
+    for (let end = ends.pop(); end; end = ends.pop()) await end();
   };
   try {
-    return await openWorld(ends, stop);
+    return await openWorld(form, { ends, processes, stop });
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function openWorld(ends: (() => Promise<unknown>)[], stop: () => Promise<void>): Promise<World> {
+async function openWorld(form: Form, { ends, processes, stop }: Ends): Promise<World> {
   const dataDir = mkdtempSync(join(tmpdir(), "agent-engine-chaos-"));
   ends.push(async () => rmSync(dataDir, { recursive: true, force: true }));
   const cluster = await startTestCluster({ durable: true });
@@ -102,7 +124,15 @@ async function openWorld(ends: (() => Promise<unknown>)[], stop: () => Promise<v
   });
   const model = await startModelServer({ tokens: 20, keepRequests: 20_000 });
   ends.push(() => model.stop());
-  const tools = await startToolServer({ fault: toolFaultOf });
+  const toolFaults = new Map<string, ToolFault>();
+  const tools = await startToolServer({
+    fault: ({ body }) => {
+      const { value = "" } = (body ?? {}) as { value?: string };
+      const fault = toolFaults.get(value) ?? null;
+      toolFaults.delete(value);
+      return fault;
+    },
+  });
   ends.push(() => tools.stop());
   const db = new pg.Pool({ connectionString: cluster.templateUrl, max: 6 });
   db.on("error", () => {});
@@ -116,7 +146,11 @@ async function openWorld(ends: (() => Promise<unknown>)[], stop: () => Promise<v
     OPENAI_BASE_URL: model.url,
   };
   // A tool on this machine is not to be reached in production.
-  const workerCommon = { NODE_ENV: "test", DATA_DIR: dataDir };
+  const workerCommon = {
+    NODE_ENV: "test",
+    DATA_DIR: dataDir,
+    ...(form === "quick" ? { MODEL_SILENCE_SECONDS: String(QUICK_SILENCE_S) } : {}),
+  };
   const servers: WorldServer[] = [];
   const workers: WorldWorker[] = [];
   let servedSlots = FIRST_SLOTS;
@@ -125,6 +159,7 @@ async function openWorld(ends: (() => Promise<unknown>)[], stop: () => Promise<v
   function launch(name: string, env: Record<string, string>): RunningProcess {
     const child = startProcess({ name, args: ["scripts/start.ts"], env: { ...common, ...env } });
     ends.push(() => child.stop());
+    processes.push(child);
     return child;
   }
   async function proxyTo(port: number): Promise<FaultProxy> {
@@ -155,11 +190,17 @@ async function openWorld(ends: (() => Promise<unknown>)[], stop: () => Promise<v
     workers,
     model,
     tools,
+    toolFaults,
     redis,
     postgres: crashingPostgres(cluster.dir),
     db,
     keys: { publishableKey: "", secretKey: "", agentId: "" },
-    staff: () => apiAt(servers[0]?.url ?? "", world.keys.secretKey),
+    async newTenant() {
+      const keys = await createShopTenant({ ...common, REDIS_URL: redis.url });
+      await publishShopAgent(apiAt(servers[0]?.url ?? "", keys.secretKey), keys.agentId, tools.url);
+      return keys;
+    },
+    staff: (keys = world.keys) => apiAt(servers[0]?.url ?? "", keys.secretKey),
     async addServer(env = {}) {
       const port = await freePort();
       const proxy = await proxyTo(port);
@@ -193,16 +234,23 @@ async function openWorld(ends: (() => Promise<unknown>)[], stop: () => Promise<v
       one.process.signal("SIGTERM");
       const { code } = await one.process.exited;
       if (one.kind === "worker") Object.assign(one, await launchWorker(one));
-      else {
-        one.process = launch(one.name, one.env);
-        await one.process.waitUntilReady(`http://127.0.0.1:${one.port}/readyz`, START_MS);
-      }
+      else await world.revive(one);
       return code;
+    },
+    async revive(server) {
+      server.process = launch(server.name, server.env);
+      await server.process.waitUntilReady(`http://127.0.0.1:${server.port}/readyz`, START_MS);
     },
     async ensureWorkers(count = WORKERS) {
       for (const worker of [...workers]) if (!worker.process.isRunning()) await world.remove(worker);
       const missing = Math.max(0, count - workers.length);
-      await Promise.all(Array.from({ length: missing }, () => world.addWorker()));
+      const started = await Promise.allSettled(Array.from({ length: missing }, () => world.addWorker()));
+      for (const one of started) if (one.status === "rejected") throw one.reason;
+    },
+    logs() {
+      const logs = new Map<string, string>();
+      for (const { name, logs: own } of processes) logs.set(name, (logs.get(name) ?? "") + own());
+      return logs;
     },
     async workerOf(runId) {
       const { rows } = await db.query<{ worker_id: string | null }>(
@@ -215,12 +263,12 @@ async function openWorld(ends: (() => Promise<unknown>)[], stop: () => Promise<v
   };
 
   await world.addServer();
-  world.keys = await createShopTenant({ ...common, REDIS_URL: redis.url });
-  await publishShopAgent(world.staff(), world.keys.agentId, tools.url);
-  await Promise.all([
+  world.keys = await world.newTenant();
+  const started = await Promise.allSettled([
     ...Array.from({ length: SERVERS - 1 }, () => world.addServer()),
     ...Array.from({ length: WORKERS }, () => world.addWorker()),
   ]);
+  for (const one of started) if (one.status === "rejected") throw one.reason;
   return world;
 }
 

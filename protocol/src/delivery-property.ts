@@ -20,7 +20,7 @@ const push = fc.record({
 });
 
 /** Any shuffling, repetition, loss and merging of deliveries, with refetch, ends in the state of the straight fold. */
-export function assertDelivery(numRuns: number): void {
+export function assertDelivery(numRuns: number, seed?: number): void {
   fc.assert(
     fc.property(
       conversationLog,
@@ -67,6 +67,6 @@ export function assertDelivery(numRuns: number): void {
         expect(state).toEqual(expected);
       },
     ),
-    { numRuns },
+    { numRuns, ...(seed === undefined ? {} : { seed }) },
   );
 }

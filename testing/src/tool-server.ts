@@ -22,6 +22,8 @@ export type ToolFault =
   | { kind: "rateLimited"; retryAfterSeconds: number }
   /** Waits, then does it. */
   | { kind: "slow"; delayMs: number }
+  /** Waits until it is opened, then does it: for a moment that a test chooses. */
+  | { kind: "gate"; opened: Promise<unknown> }
   /** Does it and answers with something that is not JSON. */
   | { kind: "garbage" };
 
@@ -115,6 +117,7 @@ export async function startToolServer(options: ToolServerOptions = {}): Promise<
       return send(response, 429, `{"error":"too many requests"}`);
     }
     if (fault?.kind === "slow") await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
+    if (fault?.kind === "gate") await fault.opened;
     const answer = apply(call);
     if (fault && "when" in fault) return fail(response, fault);
     if (call.outcome === "replayed") response.setHeader("idempotency-replayed", "true");

@@ -17,7 +17,7 @@ const AT_ONCE = 10;
 const FIRST_HAND_OVER = 1;
 
 export const deliveredManyTimes: Experiment = {
-  number: 3,
+  id: "3",
   title: "same job delivered ×10",
   target: "1 execution each",
   rounds: { quick: 20, full: 1_000 },
