@@ -5,6 +5,8 @@
 import type { Logger } from "pino";
 import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Ctx } from "@agent-engine/core/context.ts";
+import { sealOpenSettings } from "@agent-engine/core/agents/seal-open-settings.ts";
+import { checkMasterKeys } from "@agent-engine/core/secrets/check-master-keys.ts";
 import { openServices } from "@agent-engine/core/services.ts";
 import { resolvePublishableKey } from "@agent-engine/core/tenancy/resolve-publishable-key.ts";
 import type { RunningServer } from "@agent-engine/server/main.ts";
@@ -30,6 +32,8 @@ export async function serve(config: ServeConfig, { log }: { log: Logger }): Prom
     return stopping;
   };
   try {
+    await checkMasterKeys(services);
+    await sealOpenSettings(services);
     let server: RunningServer | null = null;
     let worker: RunningWorker | null = null;
     let demo: DemoTenant | null = null;

@@ -77,7 +77,17 @@ function lookups(roles: Roles): string {
     language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
       select distinct k.tenant_id from data_keys k where after is null or k.tenant_id > after order by 1 limit page
     $$;
-    ${handOver(["master_keys_in_use()", "data_keys_not_under(text, uuid, int)", "tenants_with_data_keys(uuid, int)"], roles)}
+    -- One round trip for a run that is about to begin. What it answers opens only with a master key.
+    create function provider_keys_of(of_tenant uuid)
+    returns table (id uuid, provider text, base_url text, secret_id uuid, sealed bytea, data_key_id uuid, wrapped bytea)
+    language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
+      select p.id, p.provider, p.base_url, s.id, s.sealed, k.id, k.wrapped
+      from provider_keys p
+      join secrets s on s.tenant_id = p.tenant_id and s.owner_id = p.id and s.purpose = 'provider_key'
+      join data_keys k on k.id = s.data_key_id
+      where p.tenant_id = of_tenant order by p.id desc
+    $$;
+    ${handOver(["provider_keys_of(uuid)", "master_keys_in_use()", "data_keys_not_under(text, uuid, int)", "tenants_with_data_keys(uuid, int)"], roles)}
   `;
 }
 
@@ -85,7 +95,8 @@ function lookups(roles: Roles): string {
 function openHeaders(roles: Roles): string {
   return `
     create function has_open_headers(config jsonb) returns boolean language sql immutable parallel safe as $$
-      select jsonb_path_exists(config, '$.toolkits[*].settings.headers.* ? (@.type() == "string")')
+      select jsonb_path_exists(config, '$.toolkits[*].settings.headers.keyvalue() ? (@.value.type() == "string" && !(@.key like_regex
+        "^(accept|accept-charset|accept-encoding|accept-language|api-version|cache-control|content-language|content-type|prefer|user-agent|x-api-version)$" flag "i"))')
     $$;
     -- Both are empty once all is sealed, so that looking costs nothing.
     create index agents_with_open_headers on agents (id) where has_open_headers(draft);

@@ -45,7 +45,7 @@ export interface ExecuteDeps {
   appender: Appender;
   lease: WorkerLease;
   agentOf: (tenantId: Claim["tenantId"], agentId: Claim["agentId"], version: number) => Promise<PublishedAgent>;
-  modelOf: (agent: PublishedAgent, claim: Claim) => ModelProvider;
+  modelOf: (agent: PublishedAgent, claim: Claim) => Promise<ModelProvider>;
   toolsOf: (ctx: Ctx, claim: Claim, agent: PublishedAgent) => Promise<readonly BoundTool[]>;
   retryPolicy: RetryPolicy;
 }
@@ -111,9 +111,10 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
     stepMessageId: null,
     recordedUsage: [...spent],
   };
-  const effects = createRunEffects({ ctx, claim, log: runLog, lease: deps.lease, progress });
+  const effects = createRunEffects({ ctx, claim, log: runLog, lease: deps.lease, progress, signal });
   for (const event of plan.events) effects.emit(event);
 
+  const model = await deps.modelOf(agent, claim);
   let result: EngineResult;
   try {
     const tools = await deps.toolsOf(ctx, claim, agent);
@@ -132,7 +133,7 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
       },
       {
         effects,
-        model: deps.modelOf(agent, claim),
+        model,
         tools: fork ? forkedTools(tools, fork) : tools,
         retryPolicy: deps.retryPolicy,
       },

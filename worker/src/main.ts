@@ -9,6 +9,7 @@ import { QUEUE_CLASSES, type Doorbell } from "@agent-engine/core/queue/run-queue
 import { createOutbox } from "@agent-engine/core/queue/outbox.ts";
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
 import { createServiceRecord } from "@agent-engine/core/workers/service-times.ts";
+import { watchMasterKeys } from "@agent-engine/core/secrets/rewrap-data-keys.ts";
 import { watchStrays } from "@agent-engine/core/workers/stray-runs.ts";
 import { registerWorker } from "@agent-engine/core/workers/worker-registry.ts";
 import type { QueueClass } from "@agent-engine/protocol/resources.ts";
@@ -129,7 +130,18 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   );
   const backlog = startDispatcher(services, { uuid: lease.uuid, turns: slots.turns, answer, onIdle: lease.report });
   dispatcher = backlog;
-  const strays = watchStrays(services, lease.uuid, (runId) => running.has(runId) || claiming.has(runId));
+  const strays = watchStrays(
+    services,
+    lease.uuid,
+    (runId) => running.has(runId) || claiming.has(runId),
+    () =>
+      [...running].map(([runId, abort]) => ({
+        runId,
+        stop: () => abort.abort(new RunAbandoned("it was cancelled, or is another worker's")),
+      })),
+  );
+
+  const masterKeys = watchMasterKeys(services);
 
   return {
     get activeRuns() {
@@ -145,7 +157,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       // Whoever still has a run, in a tool that hears no signal, has no lease any more: it left in good order.
       await within(HAND_OVER_MS, lease.stop());
       leaveControl();
-      await within(HAND_OVER_MS, Promise.all([appender.idle(), backlog.stop(), strays.stop(), world.close()]));
+      await within(
+        HAND_OVER_MS,
+        Promise.all([appender.idle(), backlog.stop(), strays.stop(), masterKeys.stop(), world.close()]),
+      );
     },
   };
 }

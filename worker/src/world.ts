@@ -1,9 +1,11 @@
 import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Services } from "@agent-engine/core/context.ts";
 import { searchKnowledge } from "@agent-engine/core/knowledge/search-knowledge.ts";
+import { createProviderKeyReader } from "@agent-engine/core/models/provider-keys.ts";
 import { createCircuits, type CircuitHealth, type CircuitLimits } from "./circuits.ts";
 import type { ExecuteDeps } from "./execute-run.ts";
 import type { ModelProvider } from "./engine/model-provider.ts";
+import { followKeys } from "./providers/follow-keys.ts";
 import { resolveModel } from "./providers/resolve-model.ts";
 import { createVendorFetch } from "./providers/vendor-fetch.ts";
 import { createEgress } from "./toolkits/egress.ts";
@@ -24,19 +26,28 @@ export function openWorld(
 ): World {
   const circuits = createCircuits(options.circuits);
   const vendor = createVendorFetch();
+  const providerKeys = createProviderKeyReader(services);
   // A developer's own tools and models run on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv !== "production" });
   return {
     circuits: () => circuits.snapshot(),
     modelOf: ({ config: agent }, { tenantId }) =>
-      resolveModel(agent.model, {
-        models: services.models,
-        egress,
-        vendorFetch: vendor.fetch,
-        circuitOf: (provider, host) => circuits.circuitOf({ tenantId, of: "model", provider, host }),
-        ...(options.stall ? { stall: options.stall } : {}),
-      }),
-    async toolsOf(ctx, claim, { config: agent }) {
+      followKeys(
+        () => providerKeys.of(tenantId),
+        (keys, provider) =>
+          resolveModel(
+            { ...agent.model, provider: provider ?? agent.model.provider },
+            {
+              models: services.models,
+              keys,
+              egress,
+              vendorFetch: vendor.fetch,
+              circuitOf: (name, host) => circuits.circuitOf({ tenantId, of: "model", provider: name, host }),
+              ...(options.stall ? { stall: options.stall } : {}),
+            },
+          ),
+      ),
+    async toolsOf(ctx, claim, { config: agent, secrets }) {
       const { tools, problems } = await bindTools(
         agent,
         {
@@ -50,6 +61,7 @@ export function openWorld(
         {
           searchKnowledge: (input) => searchKnowledge(ctx, input),
           egress,
+          secrets,
           circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
         },
       );
@@ -57,6 +69,7 @@ export function openWorld(
       return tools;
     },
     async close() {
+      providerKeys.close();
       await Promise.all([vendor.close(), egress.close()]);
     },
   };

@@ -1,7 +1,9 @@
 import type { Agent, AgentConfig } from "@agent-engine/protocol/resources.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { transactEntities } from "../db/entity-transaction.ts";
-import { toAgent } from "./agent-resource.ts";
+import { forgetUnused, keepToolkitSecrets } from "./agent-secrets.ts";
+import { auditedAgent, toAgent } from "./agent-resource.ts";
 import { checkToolkits } from "./check-toolkits.ts";
 import { findAgent, publishedVersionOf } from "./find-agent.ts";
 
@@ -11,12 +13,21 @@ export async function updateAgent(
   input: { agentId: string; name?: string; config: Partial<AgentConfig> },
 ): Promise<Agent> {
   if (input.config.toolkits) checkToolkits(input.config.toolkits);
-  return transactEntities(ctx, async (em) => {
+  return transactEntities(ctx, async (em, tx) => {
     const agent = await findAgent(em, input.agentId, { lock: true });
+    const before = auditedAgent(agent);
+    const { toolkits: current } = agent.draft;
+    const toolkits = input.config.toolkits
+      ? await keepToolkitSecrets(ctx, tx, agent.id, input.config.toolkits, current)
+      : current;
     if (input.name !== undefined) agent.name = input.name;
-    agent.draft = { ...agent.draft, ...input.config };
+    agent.draft = { ...agent.draft, ...input.config, toolkits };
     agent.updatedAt = new Date(ctx.services.clock());
     await em.flush();
-    return toAgent(agent, await publishedVersionOf(em, agent));
+    await forgetUnused(tx, agent.id, current, toolkits);
+    const answer = toAgent(agent, await publishedVersionOf(em, agent));
+    const target = { kind: "agent", id: agent.id };
+    await audit(ctx, tx, { action: "agent.updated", target, before, after: auditedAgent(agent) });
+    return answer;
   });
 }

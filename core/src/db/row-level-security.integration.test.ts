@@ -23,6 +23,7 @@ import { readEvents } from "../events/read-events.ts";
 import { idempotent } from "../idempotency/idempotent.ts";
 import { newId, uuidOf } from "../ids.ts";
 import { createDocument } from "../knowledge/create-document.ts";
+import { createProviderKey } from "../models/create-provider-key.ts";
 import { cancelRun } from "../runs/cancel-run.ts";
 import { getRun } from "../runs/get-run.ts";
 import { listRuns } from "../runs/list-runs.ts";
@@ -63,6 +64,7 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
   const id = await startConversation(tenant);
   const request = { key: newId("key"), route: "POST /test", body: {}, status: 201 };
   await idempotent(ctx, request, async () => ({ done: true }));
+  await createProviderKey(ctx, { provider: "openai", apiKey: "vendor-key-of-a-tenant" });
   await createDocument(ctx, { title: "Hours", url: null, text: "We open at nine." });
   await visitorOf(tenant);
   const { run } = await ask(ctx, id);

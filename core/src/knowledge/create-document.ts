@@ -1,4 +1,5 @@
 import type { Document } from "@agent-engine/protocol/resources.ts";
+import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { DocumentEntity } from "../db/entities/entities.ts";
 import { statement } from "../db/statement.ts";
@@ -37,6 +38,9 @@ export async function createDocument(ctx: Ctx, input: CreateDocument): Promise<D
     });
     await em.flush();
     await tx.query(insertChunks, [uuidOf(document.id), uuidOf(ctx.tenantId), input.title, splitPassages(input.text)]);
-    return toDocument(document);
+    const created = toDocument(document);
+    const target = { kind: "document", id: document.id };
+    await audit(ctx, tx, { action: "document.created", target, after: { ...created } });
+    return created;
   });
 }

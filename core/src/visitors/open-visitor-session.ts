@@ -1,8 +1,8 @@
 import type { SiteId, VisitorId } from "@agent-engine/protocol/ids.ts";
-import type { AgentConfig, SiteProfile, Visitor } from "@agent-engine/protocol/resources.ts";
+import type { AgentConfig, ModelProviderName, SiteProfile, Visitor } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
-import { transact } from "../db/transaction.ts";
+import { transact, type Tx } from "../db/transaction.ts";
 import { ProblemError, notFound } from "../errors.ts";
 import { idOf, uuidOf } from "../ids.ts";
 import { resolveProviderName } from "../models/resolve-provider-name.ts";
@@ -43,6 +43,19 @@ const insertVisitor = statement<VisitorRow>(
   "insert into visitors (id, tenant_id, site_id) values ($1, $2, $3) returning id, external_id, created_at",
 );
 
+const hasKeyForAuto = statement<{ has: boolean }>(
+  "has_provider_key_for_auto",
+  "select exists (select 1 from provider_keys where tenant_id = $1 and provider in ('openai', 'anthropic')) as has",
+);
+
+/** The tenant's own keys matter only where the installation has none: nothing more is asked for elsewhere. */
+async function isLanguageModel(ctx: Ctx, tx: Tx, provider: ModelProviderName): Promise<boolean> {
+  if (resolveProviderName(provider, ctx.services.models) !== "extractive") return true;
+  if (provider !== "auto") return false;
+  const [row] = await tx.query(hasKeyForAuto, [uuidOf(ctx.tenantId)]);
+  return row?.has ?? false;
+}
+
 /** Finds or makes the visitor and says what the widget needs to know about its site. */
 export async function openVisitorSession(
   ctx: Ctx,
@@ -78,7 +91,7 @@ export async function openVisitorSession(
           name: profile.agent_name,
           greeting: config.greeting,
           suggestions: config.suggestions,
-          isLanguageModel: resolveProviderName(config.model.provider, ctx.services.models) !== "extractive",
+          isLanguageModel: await isLanguageModel(ctx, tx, config.model.provider),
         },
         theme: profile.theme,
       },

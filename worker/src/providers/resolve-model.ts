@@ -2,6 +2,7 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import type { Config } from "@agent-engine/core/config/env.ts";
+import { keyFor, type ProviderKeys } from "@agent-engine/core/models/provider-keys.ts";
 import { resolveProviderName } from "@agent-engine/core/models/resolve-provider-name.ts";
 import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
 import type { Circuit } from "../engine/circuit.ts";
@@ -10,15 +11,8 @@ import type { Egress } from "../toolkits/egress.ts";
 import { aiSdkProvider } from "./ai-sdk-provider.ts";
 import { chatProvider } from "./chat-provider.ts";
 import { extractiveModel, type ExtractivePace } from "./extractive/model.ts";
+import { createRedactor } from "../without-secrets.ts";
 import { classifyModelFailure, ModelNotConfigured } from "./model-failure.ts";
-
-/** A tenant's own keys; they win over the installation's. */
-export interface ModelSecrets {
-  openaiApiKey?: string;
-  anthropicApiKey?: string;
-  /** For `openai-compatible`. */
-  apiKey?: string;
-}
 
 export interface ModelSources {
   models: Config["models"];
@@ -26,7 +20,8 @@ export interface ModelSources {
   egress: Egress;
   /** For the vendors and for the base URL of the installation's own configuration. */
   vendorFetch: typeof globalThis.fetch;
-  secrets?: ModelSecrets;
+  /** The tenant's own; they win over the installation's. */
+  keys?: ProviderKeys;
   stall?: ModelProvider["stall"];
   /** The circuit of a provider at a host, for the run's tenant. */
   circuitOf?: (provider: string, host: string) => Circuit;
@@ -36,27 +31,37 @@ export interface ModelSources {
 /** SDKs insist on a key, and take one from the environment when they get none; servers without keys ignore it. */
 const NO_KEY = "none";
 
+const NO_OPENAI_KEY = "There is no key for OpenAI: neither a provider key of the tenant nor OPENAI_API_KEY.";
+const NO_ANTHROPIC_KEY = "There is no key for Anthropic: neither a provider key of the tenant nor ANTHROPIC_API_KEY.";
+/** The installation's key is no substitute: it is somebody else who pays. */
+const UNOPENABLE = "The tenant's own key for this provider cannot be opened. The log says which SECRET_KEY is missing.";
+
 /** The model of a run. Never throws: what is not configured fails when it is used, as a permanent failure. */
 export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelProvider {
-  const { models, secrets = {}, vendorFetch } = sources;
+  const { models, keys = [], vendorFetch } = sources;
   const stall = sources.stall ? { stall: sources.stall } : {};
-  const name = resolveProviderName(choice.provider, models);
+  const name = resolveProviderName(choice.provider, models, (vendor) => keyFor(keys, vendor) !== null);
   const at = (baseUrl: string) => ({ ...stall, circuit: sources.circuitOf?.(name, new URL(baseUrl).host) });
   switch (name) {
     case "openai": {
-      const apiKey = secrets.openaiApiKey ?? models.openaiApiKey;
+      const own = keyFor(keys, name);
+      if (own?.apiKey === null) return notConfigured(name, UNOPENABLE);
+      const apiKey = own?.apiKey ?? models.openaiApiKey;
       const baseURL = models.openaiBaseUrl ?? "https://api.openai.com/v1";
-      if (apiKey === null && models.openaiBaseUrl === null) return notConfigured(name, "OPENAI_API_KEY is not set.");
+      if (apiKey === null && models.openaiBaseUrl === null) return notConfigured(name, NO_OPENAI_KEY);
       const open = (fetch: typeof globalThis.fetch) =>
         createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch }).chat(choice.name ?? models.openaiModel);
-      return chatProvider(name, open, vendorFetch, at(baseURL));
+      return quoting(apiKey, chatProvider(name, open, vendorFetch, at(baseURL)));
     }
     case "anthropic": {
-      const apiKey = secrets.anthropicApiKey ?? models.anthropicApiKey;
-      if (apiKey === null) return notConfigured(name, "ANTHROPIC_API_KEY is not set.");
+      const own = keyFor(keys, name);
+      if (own?.apiKey === null) return notConfigured(name, UNOPENABLE);
+      const apiKey = own?.apiKey ?? models.anthropicApiKey;
+      if (apiKey === null) return notConfigured(name, NO_ANTHROPIC_KEY);
       const baseURL = "https://api.anthropic.com/v1";
       const anthropic = createAnthropic({ apiKey, baseURL, fetch: vendorFetch });
-      return aiSdkProvider(name, anthropic.messages(choice.name ?? models.anthropicModel), at(baseURL));
+      const model = anthropic.messages(choice.name ?? models.anthropicModel);
+      return quoting(apiKey, aiSdkProvider(name, model, at(baseURL)));
     }
     case "openai-compatible": {
       const { baseUrl } = choice.settings;
@@ -64,14 +69,29 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       if (!baseUrl) return notConfigured(name, "The agent's model has no base URL.");
       if (modelName === null) return notConfigured(name, "The agent's model has no name.");
       const settings = { name: "openaiCompatible", baseURL: baseUrl, includeUsage: true };
-      const key = secrets.apiKey === undefined ? {} : { apiKey: secrets.apiKey };
+      const own = keyFor(keys, name, baseUrl);
+      if (own?.apiKey === null) return notConfigured(name, UNOPENABLE);
+      const key = own ? { apiKey: own.apiKey } : {};
       const open = (fetch: typeof globalThis.fetch) =>
         createOpenAICompatible({ ...settings, ...key, fetch }).chatModel(modelName);
-      return chatProvider(name, open, sources.egress.fetch, at(baseUrl));
+      return quoting(own?.apiKey ?? null, chatProvider(name, open, sources.egress.fetch, at(baseUrl)));
     }
     case "extractive":
       return aiSdkProvider(name, extractiveModel(sources.extractivePace), stall);
   }
+}
+
+/** A vendor that refuses a key likes to quote it; what it said is shown to staff and stored. */
+function quoting(apiKey: string | null, provider: ModelProvider): ModelProvider {
+  if (apiKey === null) return provider;
+  const { whole } = createRedactor([apiKey]);
+  return {
+    ...provider,
+    classifyFailure(error) {
+      const failure = provider.classifyFailure(error);
+      return { ...failure, detail: whole(failure.detail) };
+    },
+  };
 }
 
 function notConfigured(provider: string, message: string): ModelProvider {

@@ -1,7 +1,9 @@
 /** Tools that are plain HTTP operations of one service. One execution is one request: nothing is retried here. */
 import { operationEffect, type HttpOperation, type HttpSettings } from "@agent-engine/core/toolkits/http-settings.ts";
+import { isSecretHeader } from "@agent-engine/core/toolkits/secret-settings.ts";
 import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolAnswer, ToolDescription, Toolkit, ToolRequest } from "@agent-engine/core/toolkits/toolkit.ts";
+import { createRedactor, type Redactor } from "../without-secrets.ts";
 import type { Egress } from "./egress.ts";
 import { classifyHttpFailure, HttpUnsettled, isUnsettled } from "./http-failure.ts";
 import { BadPathArgument, httpRequest, type HttpRequest } from "./http-request.ts";
@@ -10,6 +12,8 @@ export function httpToolkit(settings: HttpSettings, egress: Egress, now: () => n
   const operations = new Map(
     settings.operations.map((operation) => [toolName(settings.name, operation.name), operation]),
   );
+  const secret = Object.entries(settings.headers).flatMap(([name, value]) => (isSecretHeader(name) ? [value] : []));
+  const redactor = createRedactor(secret);
   const descriptions = [...operations].map(([name, operation]) => describe(name, operation));
   return {
     name: settings.name,
@@ -19,9 +23,12 @@ export function httpToolkit(settings: HttpSettings, egress: Egress, now: () => n
     execute(name, request) {
       const operation = operations.get(name);
       if (!operation) return Promise.resolve({ content: { error: "There is no such operation." }, isError: true });
-      return execute(settings, operation, request, egress);
+      return execute(settings, operation, request, egress, redactor);
     },
-    classifyFailure: (error) => classifyHttpFailure(error, now()),
+    classifyFailure(error) {
+      const failure = classifyHttpFailure(error, now());
+      return { ...failure, detail: redactor.whole(failure.detail) };
+    },
   };
 }
 
@@ -42,6 +49,7 @@ async function execute(
   operation: HttpOperation,
   request: ToolRequest,
   egress: Egress,
+  redactor: Redactor,
 ): Promise<ToolAnswer> {
   const isRead = operationEffect(operation) === "read";
   let prepared: HttpRequest;
@@ -54,7 +62,8 @@ async function execute(
   const signal = AbortSignal.any([request.signal, AbortSignal.timeout(settings.timeoutMs)]);
   const { url, method, headers, body } = prepared;
   const response = await (isRead ? egress.fetch : egress.fetchOnce)(url, { method, headers, body, signal });
-  const text = await readText(response, settings.maxResponseBytes);
+  const { text: said, isCut } = await readText(response, settings.maxResponseBytes);
+  const text = isCut ? `${redactor.cut(said)} … [cut]` : redactor.whole(said);
   const { status } = response;
   if (isUnsettled(status)) throw new HttpUnsettled(status, Object.fromEntries(response.headers), text);
   if (status >= 300 && status < 400) {
@@ -63,30 +72,33 @@ async function execute(
       isError: true,
     };
   }
-  const content = contentOf(text, response.headers.get("content-type"));
+  const content = contentOf(text, response.headers.get("content-type"), redactor);
   if (status >= 400) return { content: { status, error: content }, isError: true };
   return { content: text === "" ? { status } : content };
 }
 
 /** At most so many bytes; the rest is not even read. */
-async function readText(response: Response, maxBytes: number): Promise<string> {
-  if (!response.body) return "";
+async function readText(response: Response, maxBytes: number): Promise<{ text: string; isCut: boolean }> {
+  if (!response.body) return { text: "", isCut: false };
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
   for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
     const left = maxBytes - bytes;
-    if (chunk.byteLength >= left) return `${text}${decoder.decode(chunk.subarray(0, left), { stream: true })} … [cut]`;
+    if (chunk.byteLength >= left) {
+      return { text: text + decoder.decode(chunk.subarray(0, left), { stream: true }), isCut: true };
+    }
     bytes += chunk.byteLength;
     text += decoder.decode(chunk, { stream: true });
   }
-  return text + decoder.decode();
+  return { text: text + decoder.decode(), isCut: false };
 }
 
-function contentOf(text: string, contentType: string | null): unknown {
+/** JSON may spell a secret in ways of its own, so it is looked at once more as JSON is written here. */
+function contentOf(text: string, contentType: string | null, redactor: Redactor): unknown {
   if (contentType === null || !/\bjson\b/i.test(contentType)) return text;
   try {
-    return JSON.parse(text) as unknown;
+    return JSON.parse(redactor.whole(JSON.stringify(JSON.parse(text)))) as unknown;
   } catch {
     return text;
   }

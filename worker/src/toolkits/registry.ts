@@ -1,5 +1,6 @@
 /** Turns what an agent's version says about its tools into the tools one run may use. */
 import { parseHttpSettings } from "@agent-engine/core/toolkits/http-settings.ts";
+import { isSecretReference, mapSecretSettings } from "@agent-engine/core/toolkits/secret-settings.ts";
 import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolContext, ToolDescription, Toolkit } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { AgentConfig, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
@@ -17,6 +18,8 @@ export interface ToolkitSources {
   /** Searches the documents of the run's tenant. */
   searchKnowledge: SearchKnowledge;
   egress: Egress;
+  /** What references in settings stand for; null when they cannot be opened. */
+  secrets?: ReadonlyMap<string, string> | null;
   /** The circuit of a toolkit at a host, for the run's tenant. */
   circuitOf?: (toolkit: string, host: string) => Circuit;
   deadlineMs?: number;
@@ -47,13 +50,30 @@ export async function bindTools(
 
 function openToolkit(choice: ToolkitChoice, sources: ToolkitSources, problems: string[]): Toolkit | null {
   if (choice.toolkit === "http") {
-    const parsed = parseHttpSettings(choice.settings);
+    const opened = openSecrets(choice, sources.secrets ?? null);
+    if (opened === null) {
+      problems.push("toolkit http: a credential in its settings cannot be opened; give it anew");
+      return null;
+    }
+    const parsed = parseHttpSettings(opened.settings);
     if (parsed.settings) return httpToolkit(parsed.settings, sources.egress);
     problems.push(...parsed.problems.map((problem) => `toolkit http: ${problem}`));
     return null;
   }
   problems.push(`toolkit ${choice.toolkit}: there is no toolkit of this name`);
   return null;
+}
+
+/** The toolkit with its secrets in place; null when one of them is not to be had. */
+function openSecrets(choice: ToolkitChoice, secrets: ReadonlyMap<string, string> | null): ToolkitChoice | null {
+  let isOpen = true;
+  const opened = mapSecretSettings(choice, (value) => {
+    if (!isSecretReference(value)) return value;
+    const secret = secrets?.get(value.secret);
+    if (secret === undefined) isOpen = false;
+    return secret;
+  });
+  return isOpen ? opened : null;
 }
 
 /** A policy names a tool as the model sees it, or without its namespace. */
