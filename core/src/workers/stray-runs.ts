@@ -1,3 +1,4 @@
+import type { RunId } from "@agent-engine/protocol/ids.ts";
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { idOf } from "../ids.ts";
@@ -11,41 +12,46 @@ const ofWorker = statement<{ run_id: string; tenant_id: string; conversation_id:
   "select * from runs_of_worker($1)",
 );
 
-/**
- * Gives back what the database says this worker holds and the worker knows nothing of: the answer to a claim was lost,
- * or a run was dropped while Postgres could not be told. The worker lives, so nobody else would ever find it.
- *
- * `isKnown` must hold from before a run is claimed until after it was given back. Answers the runs given back.
- */
-export async function releaseStrays(
-  services: Pick<Services, "db" | "log">,
-  workerUuid: string,
-  isKnown: (runId: string) => boolean,
-): Promise<string[]> {
-  const held = await services.db.query(ofWorker, [workerUuid]);
-  const strays = held.filter((row) => !isKnown(idOf("run", row.run_id)));
-  for (const row of strays) {
-    const runId = idOf("run", row.run_id);
-    services.log.warn({ runId }, "run held and not executed: given back");
-    await releaseLease(services, {
-      tenantId: idOf("tenant", row.tenant_id),
-      conversationId: idOf("conv", row.conversation_id),
-      runId,
-      epoch: row.epoch,
-      workerUuid,
-      isOrderly: false,
-    });
-  }
-  return strays.map((row) => idOf("run", row.run_id));
+/** What a worker executes, and how to make it stop. */
+export interface Executing {
+  runId: string;
+  stop(): void;
 }
 
-/** Does so every second. */
+/**
+ * Compares every second what a worker executes with what the database says it holds, both ways.
+ *
+ * Held and not known: the answer to a claim was lost, or a run was dropped while Postgres could not be told. The worker
+ * lives, so nobody else would ever find it: it is given back. Executed and not held: it was cancelled and the bus did
+ * not say so. A silent model would never let the worker find out by writing: it is stopped.
+ *
+ * `isKnown` must hold from before a run is claimed until after it was given back.
+ */
 export function watchStrays(
   services: Pick<Services, "db" | "log">,
   workerUuid: string,
   isKnown: (runId: string) => boolean,
+  executing: () => readonly Executing[],
 ): Repeated {
-  return repeat(services.log, STRAYS_MS, async () => {
-    await releaseStrays(services, workerUuid, isKnown);
+  const { db, log } = services;
+  return repeat(log, STRAYS_MS, async () => {
+    // From before the question: what is claimed meanwhile is not in its answer.
+    const mine = executing();
+    const held = await db.query(ofWorker, [workerUuid]);
+    const heldIds = new Set(held.map((row) => idOf("run", row.run_id)));
+    for (const { runId, stop } of mine) if (!heldIds.has(runId as RunId)) stop();
+    for (const row of held) {
+      const runId = idOf("run", row.run_id);
+      if (isKnown(runId)) continue;
+      log.warn({ runId }, "run held and not executed: given back");
+      await releaseLease(services, {
+        tenantId: idOf("tenant", row.tenant_id),
+        conversationId: idOf("conv", row.conversation_id),
+        runId,
+        epoch: row.epoch,
+        workerUuid,
+        isOrderly: false,
+      });
+    }
   });
 }
