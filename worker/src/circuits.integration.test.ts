@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
+import type { OpenCircuit } from "@agent-engine/core/toolkits/failure.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { modelFaults } from "@agent-engine/testing/model-faults.ts";
 import { startWorker, type RunningWorker } from "./main.ts";
@@ -57,10 +58,8 @@ describe("a model provider that keeps failing", () => {
         },
       ],
     });
-    const { circuit, retryAt } = second.interrupts[0]?.metadata as {
-      circuit: { since: string; retryAt: string };
-      retryAt: string;
-    };
+    const [interrupt] = second.interrupts;
+    const { circuit, retryAt } = interrupt?.metadata as { circuit: OpenCircuit; retryAt: string };
     expect(Date.parse(circuit.retryAt) - Date.parse(circuit.since)).toBe(HOUR_MS);
     expect(Math.abs(Date.parse(retryAt) - Date.parse(circuit.retryAt))).toBeLessThan(1_000);
     const visitors = await getRun(chat.visitor, second.id);
