@@ -6,6 +6,7 @@ import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import type { RunLog } from "@agent-engine/core/events/run-log.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
 import { stepIndexOf } from "@agent-engine/core/runs/step-name.ts";
+import { isStepRecorded } from "@agent-engine/core/runs/is-step-recorded.ts";
 import {
   beginInvocation,
   closeStepsBefore,
@@ -15,6 +16,7 @@ import {
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { RunAbandoned, type EngineEffects } from "./engine/effects.ts";
+import { storeOnce } from "./store-once.ts";
 
 /** What the end of a run is written from; kept up to date on the way. */
 export interface RunProgress {
@@ -36,8 +38,10 @@ export function createRunEffects(deps: {
   log: RunLog;
   lease: WorkerLease;
   progress: RunProgress;
+  /** Aborted when the run is no longer this worker's. */
+  signal: AbortSignal;
 }): EngineEffects {
-  const { ctx, claim, log, lease, progress } = deps;
+  const { ctx, claim, log, lease, progress, signal } = deps;
   const { texts } = progress;
   const { conversationId, runId, epoch } = claim;
   const { services } = ctx;
@@ -81,13 +85,16 @@ export function createRunEffects(deps: {
     flush: () => log.flush(),
     async recordToolStep(step) {
       if (step.usage) progress.recordedUsage.push(step.usage);
-      await log.takeOver([], ({ fence, events }) =>
-        inTenant(services.db, ctx.tenantId, async (tx) => {
-          // Its append locks the head, which comes first, as in every other writer.
-          await recordToolStep(ctx, tx, { conversationId, runId, fence, events, step });
-          await closeStepsBefore(tx, runId, step.index);
-        }),
-      );
+      const wasStored = () => isStepRecorded(ctx, { conversationId, runId, epoch, index: step.index });
+      await log.takeOver([], ({ fence, events }) => {
+        const write = () =>
+          inTenant(services.db, ctx.tenantId, async (tx) => {
+            // Its append locks the head, which comes first, as in every other writer.
+            await recordToolStep(ctx, tx, { conversationId, runId, fence, events, step });
+            await closeStepsBefore(tx, runId, step.index);
+          });
+        return storeOnce({ write, wasStored, log: services.log, signal });
+      });
     },
     async beginInvocation(invocation) {
       assertLease();

@@ -3,8 +3,8 @@ import { isPostgresUnavailable } from "@agent-engine/core/db/postgres-unavailabl
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import { RunAbandoned } from "./engine/effects.ts";
 
-/** SQLSTATE classes that blame the moment: conflicts, resources, the system. */
-const OF_THE_MOMENT = /^(25|40|53|55|57P|58)/;
+/** SQLSTATE classes that blame the moment: conflicts, resources, an operator, a statement that took too long, the system. */
+const OF_THE_MOMENT = /^(25|40|53|55|57|58)/;
 
 /**
  * What in a run itself made its worker give up, so that it would make the next one give up too; null when it was
