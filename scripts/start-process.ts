@@ -82,6 +82,10 @@ async function start(
   };
   shutdown.add({ name: "Agent Engine", limitMs: 2_800, stop });
   if (config.nodeEnv === "production" && config.role === "worker") keepMarkingAlive(config.role);
+  if (config.role === "worker") {
+    const { startWatchdog } = await import("@agent-engine/worker/watchdog/watchdog.ts");
+    startWatchdog({ stuckSeconds: config.workerStuckSeconds });
+  }
   if (shutdown.begun) return;
   const devFile =
     served.demo !== null && served.apiUrl !== null
