@@ -13,11 +13,13 @@ import type { EventSource } from "./realtime/event-stream.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { authRoutes } from "./routes/auth.ts";
+import { auditLogRoutes } from "./routes/audit-log.ts";
 import { conversationEventRoutes } from "./routes/conversation-events.ts";
 import { conversationRoutes } from "./routes/conversations.ts";
 import { documentRoutes } from "./routes/documents.ts";
 import { healthRoutes, type ReadinessCheck } from "./routes/health.ts";
 import { memberRoutes } from "./routes/members.ts";
+import { providerKeyRoutes } from "./routes/provider-keys.ts";
 import { referenceRoutes } from "./routes/reference.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { siteRoutes } from "./routes/sites.ts";
@@ -72,6 +74,8 @@ export function createApp(options: AppOptions): App {
   memberRoutes(api, services);
   apiKeyRoutes(api);
   siteRoutes(api);
+  providerKeyRoutes(api);
+  auditLogRoutes(api);
   authRoutes(app, {
     services,
     trustedOrigins,

@@ -1,4 +1,3 @@
-import type { ProviderKey } from "@agent-engine/protocol/provider-keys.ts";
 import { audit } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
@@ -15,20 +14,18 @@ const remove = statement<ProviderKeyRow>(
 );
 
 /** Forgets a key; within seconds no worker uses it any more, not even in a run under way. */
-export async function deleteProviderKey(ctx: Ctx, providerKeyId: string): Promise<ProviderKey> {
+export async function deleteProviderKey(ctx: Ctx, providerKeyId: string): Promise<void> {
   const id = parseId("pkey", providerKeyId, "provider key");
   const { services, tenantId } = ctx;
-  return transact(ctx, async (tx) => {
+  await transact(ctx, async (tx) => {
     const [row] = await tx.query(remove, [uuidOf(id), uuidOf(tenantId)]);
     if (!row) throw notFound("provider key");
     await forgetSecretsOf(ctx, tx, id);
-    const deleted = toProviderKey(row);
     await audit(ctx, tx, {
       action: "provider_key.deleted",
       target: { kind: "provider_key", id },
-      before: { ...deleted },
+      before: { ...toProviderKey(row) },
     });
     tx.afterCommit(() => services.bus.control.publish({ kind: "provider_keys.changed", tenantId }));
-    return deleted;
   });
 }

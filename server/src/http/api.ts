@@ -12,6 +12,7 @@ import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
 import { authenticate, authorize, bearerOf, type Access } from "./authenticate.ts";
 import { authenticateMember, isMembers, sessionOf, signedOut } from "./authenticate-member.ts";
 import { clientAddress } from "./client-address.ts";
+import { asksForLines, JSON_LINES, lineResponse } from "./json-lines.ts";
 import { readJson } from "./body.ts";
 import { contextOf, type AppContext, type AppEnv, type Principal } from "./request.ts";
 import type { RouteTable } from "./route-table.ts";
@@ -65,6 +66,8 @@ export interface RouteSpec<Path extends string, Query, Body, Answer> extends Dec
   transaction?: "statements" | "entities";
   /** The answer holds a secret that is shown once. */
   isSecret?: boolean;
+  /** For who accepts JSON lines: everything, one document a line. */
+  lines?: (call: Call<Path, Query, Body>) => AsyncIterable<unknown>;
 }
 
 export interface Call<Path extends string, Query, Body> {
@@ -147,7 +150,7 @@ export function createApi(
 
   return {
     route(spec, verb) {
-      declare(spec, { body: spec.body, responses: done(spec.status, spec.answer) });
+      declare(spec, { body: spec.body, responses: done(spec.status, spec.answer, spec.lines !== undefined) });
       app.on(spec.method, honoPath(spec.path), async (c) => {
         const { ctx } = await enter(c, spec.access);
         const call = {
@@ -155,6 +158,7 @@ export function createApi(
           query: (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never,
           body: (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never,
         };
+        if (spec.lines && asksForLines(c.req.header("accept"))) return lineResponse(spec.lines({ ...call, ctx }));
         if (spec.method !== "post") {
           const body = await verb({ ...call, ctx });
           return spec.status === 204 ? c.body(null, 204) : c.json(body, spec.status);
@@ -236,10 +240,10 @@ interface Content {
   credential?: "a session" | "a token" | "its own";
 }
 
-function done(status: number, answer: z.ZodType | undefined): RouteConfig["responses"] {
-  return {
-    [status]: { description: "Done.", ...(answer ? { content: { "application/json": { schema: answer } } } : {}) },
-  };
+function done(status: number, answer: z.ZodType | undefined, hasLines = false): RouteConfig["responses"] {
+  if (!answer) return { [status]: { description: "Done." } };
+  const lines = hasLines ? { [JSON_LINES]: { schema: z.string() } } : {};
+  return { [status]: { description: "Done.", content: { "application/json": { schema: answer }, ...lines } } };
 }
 
 /** What the OpenAPI document says of a route. */
