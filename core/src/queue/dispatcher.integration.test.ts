@@ -141,7 +141,7 @@ describe("handing over", () => {
     await backlog(tenant, 40);
     const workers = await Promise.all(Array.from({ length: 5 }, () => addWorker(spine, 100)));
     const picked = await Promise.all(workers.map((worker) => pick(worker, 10)));
-    expect(picked.map(({ length }) => length).toSorted()).toEqual([0, 10, 10, 10, 10]);
+    expect(picked.map(({ length }) => length).toSorted((a, b) => a - b)).toEqual([0, 10, 10, 10, 10]);
     expect(new Set(picked.flat()).size).toBe(40);
   });
 });
@@ -151,7 +151,7 @@ describe("a conversation's queued runs", () => {
     const worker = await addWorker(spine);
     const conversationId = await startConversation(tenant);
     const { run: first } = await ask(tenant.ctx, conversationId);
-    const ahead = { ...tenant.ctx, services: { ...spine.services, newId: fromTheFuture } };
+    const ahead = { ...tenant.ctx, services: { ...spine.services, newId: idsFrom(3_600_000) } };
     const { run: second } = await ask(ahead, conversationId);
     const { run: third } = await ask(tenant.ctx, conversationId);
     expect(second.id > third.id).toBe(true);
@@ -179,13 +179,6 @@ describe("a conversation's queued runs", () => {
     expect(await stateOf(second.id)).toBe("pending");
     expect(spine.rung).toHaveLength(before);
   });
-
-  /** An id of a server whose clock is an hour ahead. */
-  const fromTheFuture: Spine["services"]["newId"] = (prefix) => {
-    const id = newId(prefix);
-    const ms = Number.parseInt(uuidOf(id).slice(0, 12), 16) + 3_600_000;
-    return `${prefix}_${ms.toString(16).padStart(12, "0")}${uuidOf(id).slice(12)}`;
-  };
 });
 
 describe("the sweeper rings again for", () => {
@@ -383,6 +376,37 @@ test("saved responses are forgotten after a day, and not before", async () => {
   const { rows } = await spine.owner.query("select key from idempotency_keys where key like 'prune-%' order by 1");
   expect(rows).toEqual([{ key: "prune-3" }, { key: "prune-4" }]);
 });
+
+test("hand-overs that are over are forgotten after a week, in portions; dead letters and whoever waits are not", async () => {
+  await spine.owner.query("delete from jobs");
+  const daysAgo = async (days: number, state: string) => {
+    const services = { ...spine.services, newId: idsFrom(-days * 24 * 3_600_000) };
+    const { run } = await ask({ ...tenant.ctx, services }, await startConversation(tenant));
+    await spine.owner.query("update jobs set state = $2 where run_id = $1", [uuidOf(run.id), state]);
+    return run.id;
+  };
+  for (let i = 0; i < 3; i++) await daysAgo(8, "done");
+  const kept = [
+    await daysAgo(8, "dead"),
+    await daysAgo(8, "pending"),
+    await daysAgo(8, "blocked"),
+    await daysAgo(6, "done"),
+  ];
+  const { rows } = await spine.owner.query("select prune_jobs('7 days', 2) as pruned");
+  expect(rows).toEqual([{ pruned: 2 }]);
+  expect(await pruneOnce(spine.services)).toMatchObject({ jobs: 1 });
+  const left = await spine.owner.query<{ id: string }>("select run_id::text as id from jobs");
+  expect(left.rows.map(({ id }) => id.replaceAll("-", "")).toSorted()).toEqual(kept.map(uuidOf).toSorted());
+});
+
+/** Ids of a server whose clock is so far ahead, or behind. */
+function idsFrom(aheadMs: number): Spine["services"]["newId"] {
+  return (prefix) => {
+    const id = newId(prefix);
+    const ms = Number.parseInt(uuidOf(id).slice(0, 12), 16) + aheadMs;
+    return `${prefix}_${ms.toString(16).padStart(12, "0")}${uuidOf(id).slice(12)}`;
+  };
+}
 
 describe("the log's partitions", () => {
   const names = async () =>
