@@ -8,7 +8,7 @@ import type { ModelProvider } from "./engine/model-provider.ts";
 import { followKeys } from "./providers/follow-keys.ts";
 import { resolveModel } from "./providers/resolve-model.ts";
 import { createVendorFetch } from "./providers/vendor-fetch.ts";
-import { createEgress } from "./toolkits/egress.ts";
+import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools } from "./toolkits/registry.ts";
 
 /** What runs reach outside: models and tools, over connections that this worker keeps open. */

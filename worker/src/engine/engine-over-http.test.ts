@@ -10,7 +10,7 @@ import { startModelServer, type ModelServer } from "@agent-engine/testing/model-
 import { startToolServer, type ToolFault, type ToolServer } from "@agent-engine/testing/tool-server.ts";
 import { resolveModel } from "../providers/resolve-model.ts";
 import { createVendorFetch } from "../providers/vendor-fetch.ts";
-import { createEgress } from "../toolkits/egress.ts";
+import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools } from "../toolkits/registry.ts";
 import { runEngine, type EngineResult } from "./engine.ts";
 import type { EngineEffects } from "./effects.ts";

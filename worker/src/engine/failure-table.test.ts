@@ -16,7 +16,7 @@ import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { createCircuits } from "../circuits.ts";
 import { resolveModel, type ModelSources } from "../providers/resolve-model.ts";
 import { createVendorFetch } from "../providers/vendor-fetch.ts";
-import { createEgress } from "../toolkits/egress.ts";
+import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools, type ToolkitSources } from "../toolkits/registry.ts";
 import { SourceBook } from "./citations.ts";
 import type { EngineEffects, ToolInvocation } from "./effects.ts";

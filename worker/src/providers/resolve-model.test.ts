@@ -5,7 +5,7 @@ import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
 import { modelFaults } from "@agent-engine/testing/model-faults.ts";
 import { startModelServer, type ModelServer } from "@agent-engine/testing/model-server.ts";
 import type { ModelProvider } from "../engine/model-provider.ts";
-import { createEgress } from "../toolkits/egress.ts";
+import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { resolveModel } from "./resolve-model.ts";
 import { createVendorFetch } from "./vendor-fetch.ts";
 

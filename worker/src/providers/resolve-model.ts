@@ -7,7 +7,7 @@ import { resolveProviderName } from "@agent-engine/core/models/resolve-provider-
 import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
 import type { Circuit } from "../engine/circuit.ts";
 import type { ModelProvider } from "../engine/model-provider.ts";
-import type { Egress } from "../toolkits/egress.ts";
+import type { Egress } from "@agent-engine/core/net/egress.ts";
 import { aiSdkProvider } from "./ai-sdk-provider.ts";
 import { chatProvider } from "./chat-provider.ts";
 import { extractiveModel, type ExtractivePace } from "./extractive/model.ts";

@@ -4,7 +4,7 @@ import { isSecretHeader } from "@agent-engine/core/toolkits/secret-settings.ts";
 import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolAnswer, ToolDescription, Toolkit, ToolRequest } from "@agent-engine/core/toolkits/toolkit.ts";
 import { createRedactor, type Redactor } from "../without-secrets.ts";
-import type { Egress } from "./egress.ts";
+import type { Egress } from "@agent-engine/core/net/egress.ts";
 import { classifyHttpFailure, HttpUnsettled, isUnsettled } from "./http-failure.ts";
 import { BadPathArgument, httpRequest, type HttpRequest } from "./http-request.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { agentConfig } from "@agent-engine/protocol/schemas/requests.ts";
 import { argumentCheck, BadSchema } from "./argument-check.ts";
-import { createEgress } from "./egress.ts";
+import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools } from "./registry.ts";
 
 const egress = createEgress({ allowLoopback: true });

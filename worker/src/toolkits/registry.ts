@@ -7,7 +7,7 @@ import type { AgentConfig, ToolkitChoice, ToolPolicy } from "@agent-engine/proto
 import type { Circuit } from "../engine/circuit.ts";
 import type { BoundTool } from "../engine/bound-tool.ts";
 import { argumentCheck, BadSchema } from "./argument-check.ts";
-import type { Egress } from "./egress.ts";
+import type { Egress } from "@agent-engine/core/net/egress.ts";
 import { httpToolkit } from "./http.ts";
 import { knowledgeToolkit, type SearchKnowledge } from "./knowledge.ts";
 
