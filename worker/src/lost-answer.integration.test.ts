@@ -29,19 +29,18 @@ beforeAll(async () => {
     onSend.delete(name);
     await hook?.();
   };
+  const connect = async () => {
+    const client = await real.pool.connect();
+    const send = client.query.bind(client) as (sent: unknown) => Promise<unknown>;
+    const query = async (sent: string | { name: string }) => {
+      await sending(typeof sent === "string" ? sent : sent.name);
+      return send(sent);
+    };
+    return { query, release: (error?: boolean) => client.release(error) } as unknown as pg.PoolClient;
+  };
   db = {
     ...real,
-    pool: {
-      async connect() {
-        const client = await real.pool.connect();
-        const send = client.query.bind(client) as (sent: unknown) => Promise<unknown>;
-        const query = async (sent: string | { name: string }) => {
-          await sending(typeof sent === "string" ? sent : sent.name);
-          return send(sent);
-        };
-        return { query, release: (error?: boolean) => client.release(error) };
-      },
-    } as unknown as pg.Pool,
+    connect,
     async query(statement, values) {
       await sending(statement.name);
       return real.query(statement, values);

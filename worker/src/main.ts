@@ -47,7 +47,7 @@ export interface RunningWorker {
 const DOORBELLS_AT_ONCE = 16;
 const DRAIN_MS = 2_000;
 /** For a run to be given back, and for everything else that may be stuck. */
-const HAND_OVER_MS = 300;
+const HAND_OVER_MS = 250;
 const DEFAULT_STUCK_SECONDS = 10;
 
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
