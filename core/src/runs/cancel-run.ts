@@ -2,6 +2,7 @@ import { closeBrackets } from "@agent-engine/protocol/brackets.ts";
 import { defaultAudience } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import type { Run } from "@agent-engine/protocol/resources.ts";
+import { auditStaff } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { transact, type Tx } from "../db/transaction.ts";
@@ -44,7 +45,14 @@ export async function cancelRun(ctx: Ctx, id: string): Promise<Run> {
     if (run.finishedAt !== null) return run;
     const conversation = await lockConversation(ctx, tx, run.conversationId);
     await cancelInTransaction(ctx, tx, conversation, runId);
-    return findRun(ctx, tx, runId);
+    const cancelled = await findRun(ctx, tx, runId);
+    const { status } = cancelled;
+    const target = { kind: "run", id: runId };
+    // It may have ended by itself while we waited for the lock.
+    if (status === "cancelled") {
+      await auditStaff(ctx, tx, { action: "run.cancelled", target, before: { status: run.status }, after: { status } });
+    }
+    return cancelled;
   });
 }
 

@@ -4,6 +4,7 @@ import type { Ctx } from "../context.ts";
 import { transact } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
 import { parseId } from "../ids.ts";
+import { audit } from "../audit/audit.ts";
 import { enqueueRun } from "./enqueue-run.ts";
 import { forkHistory } from "./fork-history.ts";
 import { readLogUpTo, readOriginal, type Original } from "./fork-original.ts";
@@ -56,7 +57,11 @@ export async function forkRun(ctx: Ctx, { runId: id, atSeq, changes }: ForkRun):
       queueClass: original.queueClass,
       isBlocked: false,
     });
-    return { message: stored, run: await findRun(ctx, tx, history.runId) };
+    const run = await findRun(ctx, tx, history.runId);
+    const { allowSideEffects } = changes;
+    const after = { runId: run.id, conversationId: run.conversationId, atSeq: origin.seq, allowSideEffects };
+    await audit(ctx, tx, { action: "run.forked", target: { kind: "run", id: runId }, after });
+    return { message: stored, run };
   });
 }
 

@@ -1,6 +1,7 @@
 import type { Interrupt } from "@agent-engine/protocol/events.ts";
 import { custom } from "@agent-engine/protocol/events.ts";
 import type { QueueClass, Run } from "@agent-engine/protocol/resources.ts";
+import { auditStaff } from "../audit/audit.ts";
 import type { Ctx } from "../context.ts";
 import { jsonbOf } from "../db/jsonb.ts";
 import { statement } from "../db/statement.ts";
@@ -71,6 +72,10 @@ export async function resumeRun(ctx: Ctx, input: ResumeRun): Promise<Run> {
     assertMayDecide(ctx, interrupt, input.decision, hasEnded);
     if (hasEnded) await settleQuestion(ctx, tx, run, interrupt, input);
     else await decide(ctx, tx, conversation, run, interrupt, input);
+    const { id: interruptId, reason, toolCallId = null } = interrupt;
+    const target = { kind: "run", id: runId };
+    const after = { decision: input.decision, interruptId, reason, toolCallId };
+    await auditStaff(ctx, tx, { action: "run.decided", target, after });
     return findRun(ctx, tx, runId);
   });
 }
