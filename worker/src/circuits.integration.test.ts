@@ -59,7 +59,7 @@ describe("a model provider that keeps failing", () => {
       ],
     });
     const [interrupt] = second.interrupts;
-    const { circuit, retryAt } = interrupt?.metadata as { circuit: OpenCircuit; retryAt: string };
+    const { circuit, retryAt } = (interrupt?.metadata ?? {}) as { circuit: OpenCircuit; retryAt: string };
     expect(Date.parse(circuit.retryAt) - Date.parse(circuit.since)).toBe(HOUR_MS);
     expect(Math.abs(Date.parse(retryAt) - Date.parse(circuit.retryAt))).toBeLessThan(1_000);
     const visitors = await getRun(chat.visitor, second.id);
