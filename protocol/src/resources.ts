@@ -52,6 +52,26 @@ export interface Run {
   forkedFrom?: ForkOrigin;
 }
 
+export type JobState = "blocked" | "pending" | "dispatched" | "done" | "dead";
+
+/** One handing over of a run to a worker. A run that goes on after an interrupt, or is taken over, is handed over anew. */
+export interface Job {
+  /** The run's id and the number of the hand-over. */
+  id: string;
+  runId: string;
+  handOver: number;
+  queueClass: QueueClass;
+  /**
+   * `blocked`: behind another run of its conversation · `pending`: waits for a place · `dispatched`: a worker was told ·
+   * `done`: answered · `dead`: nobody will execute the run any more.
+   */
+  state: JobState;
+  /** Why it is dead; `tenant_at_cap` while it waits for another run of its tenant to end. */
+  reason: string | null;
+  createdAt: string;
+  dispatchedAt: string | null;
+}
+
 /** Answer of `POST …/messages` and `POST /v1/runs`: 202. */
 export interface Submission {
   message: Message;

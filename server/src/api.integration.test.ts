@@ -5,6 +5,7 @@ import type {
   AgentVersion,
   Conversation,
   Document,
+  Job,
   Page,
   Run,
   Submission,
@@ -215,6 +216,30 @@ describe("a partner with a secret key", () => {
       token: secret,
     });
     expect(events.body.items.map(({ seq }) => seq)).toEqual([4, 5, 6]);
+  });
+
+  test("sees the backlog and the dead letters", async () => {
+    const { body } = await call<Submission>(fixture, "POST", "/v1/runs", {
+      token: secret,
+      body: { agentId: fixture.demo.agentId, input: "hello", queueClass: "standard" },
+    });
+    const job = { id: `${body.run.id}-1`, runId: body.run.id, handOver: 1, queueClass: "standard", reason: null };
+    const list = await call<Page<Job>>(fixture, "GET", "/v1/jobs?limit=1", { token: secret });
+    expect(list.body.items).toEqual([expect.objectContaining(job)]);
+    const next = await call<Page<Job>>(fixture, "GET", `/v1/jobs?limit=1&cursor=${list.body.nextCursor}`, {
+      token: secret,
+    });
+    expect(next.body.items[0]?.runId).not.toBe(body.run.id);
+    const dead = await call<Page<Job>>(fixture, "GET", "/v1/jobs?state=dead", { token: secret });
+    expect(dead.body).toEqual({ items: [], nextCursor: null });
+    for (const query of ["state=late", "cursor=nonsense", "limit=0"]) {
+      expect(await call(fixture, "GET", `/v1/jobs?${query}`, { token: secret })).toMatchObject({
+        status: 400,
+        body: { code: "invalid_request" },
+      });
+    }
+    const theirs = await call<Page<Job>>(fixture, "GET", "/v1/jobs", { token: fixture.other.secretKey });
+    expect(theirs.body.items.map(({ runId }) => runId)).not.toContain(body.run.id);
   });
 
   test("creates, changes, publishes and reads agents", async () => {

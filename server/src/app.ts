@@ -20,6 +20,7 @@ import { documentRoutes } from "./routes/documents.ts";
 import { healthRoutes, type ReadinessCheck } from "./routes/health.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { providerKeyRoutes } from "./routes/provider-keys.ts";
+import { jobRoutes } from "./routes/jobs.ts";
 import { referenceRoutes } from "./routes/reference.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { siteRoutes } from "./routes/sites.ts";
@@ -69,6 +70,7 @@ export function createApp(options: AppOptions): App {
   conversationRoutes(api);
   conversationEventRoutes(api, options.events);
   runRoutes(api, options.events);
+  jobRoutes(api);
   agentRoutes(api);
   documentRoutes(api);
   memberRoutes(api, services);

@@ -275,6 +275,7 @@ describe("a credential", () => {
     for (const [method, path] of [
       ["POST", "/v1/runs"],
       ["GET", "/v1/runs"],
+      ["GET", "/v1/jobs"],
       ["GET", "/v1/agents"],
       ["POST", "/v1/agents"],
       ["PATCH", `/v1/agents/${fixture.demo.agentId}`],

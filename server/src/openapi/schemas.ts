@@ -8,6 +8,7 @@ import type {
   AgentVersion,
   Conversation,
   Document,
+  Job,
   Message,
   Page,
   Problem,
@@ -106,6 +107,21 @@ export const runSchema: z.ZodType<Run> = z
     forkedFrom: forkOriginSchema.optional(),
   })
   .openapi("Run");
+
+export const jobStateSchema = z.enum(["blocked", "pending", "dispatched", "done", "dead"]).openapi("JobState");
+
+export const jobSchema: z.ZodType<Job> = z
+  .object({
+    id: z.string().openapi({ pattern: "^run_[0-9a-f]{32}-[0-9]+$", example: "run_0198c0de00007000800000000000cafe-1" }),
+    runId: id("run"),
+    handOver: z.int(),
+    queueClass: z.enum(["priority", "standard"]),
+    state: jobStateSchema,
+    reason: z.string().nullable(),
+    createdAt: time,
+    dispatchedAt: time.nullable(),
+  })
+  .openapi("Job");
 
 export const submissionSchema: z.ZodType<Submission> = z
   .object({ message: messageSchema, run: runSchema })
