@@ -202,6 +202,32 @@ describe("a run that kills its workers", () => {
     expect(await chat.texts()).toEqual(["All done."]);
   });
 
+  test("keeps what it had recorded, and answers what it had asked for, so that the conversation goes on", async () => {
+    const chat = await product.chat();
+    const midCall: Death = { at: "invocation_finish", when: "before" };
+    const run = await live(chat, await chat.ask(question("set", "buried")), midCall, midCall, midCall);
+    expect(run).toMatchObject({ status: "failed", error: { code: "poison" }, usage: [{ provider: "openai" }] });
+    expect(product.tools.effectsOf(keyOf(run))).toBe(1);
+    expect(await chat.texts()).toEqual(TEXTS.slice(0, 1));
+    const [call] = (await chat.state("staff")).toolCalls;
+    expect(call?.result).toContain("given up");
+    const { rows } = await product.db.query(
+      "select state, reason from jobs where run_id = $1 order by hand_over desc limit 1",
+      [run.id.slice(4)],
+    );
+    expect(rows).toEqual([{ state: "dead", reason: run.error?.detail }]);
+    expect(await live(chat, await chat.ask("And now?"))).toMatchObject({ status: "completed" });
+  });
+
+  test("leaves a write that its last worker may have made as a question for staff", async () => {
+    const chat = await product.chat();
+    const midWrite: Death = { at: "invocation_begin", when: "after" };
+    const run = await live(chat, await chat.ask(question("send", "left open")), deadly, deadly, midWrite);
+    expect(run).toMatchObject({ status: "failed", error: { code: "poison" }, interrupts: [{ reason: "operator" }] });
+    expect(await chat.invocations(run.id)).toMatchObject([{ status: "outcome_unknown", attempts: 1 }]);
+    expect(ledgerOf(run, "left open")).toEqual([]);
+  });
+
   test("and a person's decision gives it three new attempts", async () => {
     const chat = await product.chat();
     const unknown: Death = { at: "invocation_finish", when: "before" };
