@@ -8,7 +8,7 @@ import type { Invitation, Member, NewApiKey, Site } from "@agent-engine/protocol
 import type { AuditEntry, AuditVerdict } from "@agent-engine/protocol/audit-log.ts";
 import type { ProviderKey } from "@agent-engine/protocol/provider-keys.ts";
 import { audit } from "@agent-engine/core/audit/audit.ts";
-import type { Agent, Page, Problem, Run, Submission } from "@agent-engine/protocol/resources.ts";
+import type { Agent, Page, Run, Submission } from "@agent-engine/protocol/resources.ts";
 import { transact } from "@agent-engine/core/db/transaction.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { statement } from "@agent-engine/core/db/statement.ts";
@@ -257,7 +257,7 @@ describe("the log over HTTP", () => {
 
   test("refuses filters that cannot be meant", async () => {
     for (const query of ["from=yesterday", "to=2026-13-01T00:00:00Z", "limit=0", "cursor=x"]) {
-      const { status, body } = await call<Problem>(fixture, "GET", `/v1/audit-log?${query}`, { token: secret });
+      const { status, body } = await call(fixture, "GET", `/v1/audit-log?${query}`, { token: secret });
       expect([query, status, body.code]).toEqual([query, 400, "invalid_request"]);
     }
     for (const query of ["seq=1", `hash=${"0".repeat(64)}`, "seq=1&hash=zz"]) {
@@ -302,7 +302,7 @@ describe("the log over HTTP", () => {
 
   test("is for who has the permission, and shows another tenant nothing", async () => {
     const { id } = await newAgent();
-    const without = await call<Problem>(fixture, "GET", "/v1/audit-log", {
+    const without = await call(fixture, "GET", "/v1/audit-log", {
       token: await scopedKey(fixture, "agents:read"),
     });
     expect(without).toMatchObject({ status: 403 });
