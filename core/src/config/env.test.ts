@@ -39,7 +39,7 @@ describe("an empty environment", () => {
       workerConcurrency: 2000,
       backgroundConcurrency: 500,
       tenantConcurrency: null,
-      modelSilence: { firstPartMs: 30_000, gapMs: 20_000 },
+      modelSilence: { firstPartMs: 120_000, gapMs: 30_000 },
     });
     expect(isAbsolute(config.dataDir)).toBe(true);
     expect(config.dataDir.endsWith(".data")).toBe(true);

@@ -153,7 +153,7 @@ export function parseConfig(env: Environment): Config {
     tenantConcurrency: values.TENANT_CONCURRENCY,
     modelSilence: {
       firstPartMs: values.MODEL_SILENCE_SECONDS * 1_000,
-      gapMs: Math.round((values.MODEL_SILENCE_SECONDS * 2_000) / 3),
+      gapMs: values.MODEL_SILENCE_SECONDS * 250,
     },
     models: {
       openaiApiKey: values.OPENAI_API_KEY,

@@ -154,9 +154,9 @@ export const VARIABLES = {
     "How many runs of one tenant may run at once, over all workers; the others wait. A tenant's own `max_running` goes before it. Absent: any number. The same for every worker.",
   ),
   MODEL_SILENCE_SECONDS: variable(
-    whole(1, 600, 30),
-    "30",
-    "How long a model may say nothing before it begins; within an answer, two thirds of that. Then the attempt is given up and tried again. Raise it for a model of your own that is slow to begin.",
+    whole(4, 3_600, 120),
+    "120",
+    "How long a model may say nothing before it begins; within an answer, a quarter of that. Then the attempt is given up and tried again. Raise it for a model of your own that is slow to begin.",
   ),
   WORKER_STUCK_SECONDS: variable(
     whole(0, 3_600, 10),
