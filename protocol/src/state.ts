@@ -42,6 +42,12 @@ export interface ToolCallState {
   at: string;
 }
 
+/** Where a run that waits for a place is in line; 1 is next. */
+export interface QueuePlace {
+  position: number;
+  expectedDelayMs: number;
+}
+
 interface RunBase {
   id: string;
   startedAt: string | null;
@@ -51,7 +57,7 @@ interface RunBase {
 
 export type RunState = RunBase &
   (
-    | { status: "queued"; queue: { position: number; expectedDelayMs: number } | null }
+    | { status: "queued"; queue: QueuePlace | null }
     | { status: "running"; retry: { attempt: number; delayMs: number; reason: string } | null }
     | { status: "waiting"; interrupts: readonly Interrupt[] }
     | { status: "completed"; finishReason: FinishReason; finishedAt: string }

@@ -9,6 +9,7 @@ import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { io as officialIo } from "socket.io-client";
 import { afterEach, describe, expect, it } from "vitest";
 import { createConversationClient, type ConversationClient } from "./conversation-client.ts";
+import { queuePlace } from "./queue-place.ts";
 import { currentRun } from "./current-run.ts";
 import { memoryKeyValue, type KeyValue } from "./key-value.ts";
 import { unsettled } from "./outbox.ts";
@@ -331,6 +332,8 @@ it("passes a queue's hints on, for its own conversation only", async () => {
     { describe: "the hint" },
   );
   expect(client.getState().hint?.value).toEqual({ position: 1, expectedDelayMs: 3_000 });
+  expect(queuePlace(client.getState())).toEqual({ position: 1, expectedDelayMs: 3_000 });
+  expect(queuePlace({ ...client.getState(), hint: null })).toEqual({ position: 3, expectedDelayMs: 9_000 });
 });
 
 it("forgets the conversation on reset", async () => {

@@ -186,7 +186,7 @@ export function createConversationClient(options: ConversationClientOptions): Co
     catchUp,
     pause: (ms, failures) => delay(ms + backoffMs(failures, random)),
     onEvents: receive,
-    onHint: (hint) => hint.conversationId === state.conversationId && set({ hint }),
+    onHint: (hint) => hint.runId && hint.conversationId === state.conversationId && set({ hint }),
     onState: (connection) => set({ connection }),
   });
 

@@ -74,12 +74,11 @@ const wait = () =>
     "update jobs set run_after = now() - interval '1 second', dispatched_at = dispatched_at - interval '1 second'",
   );
 
-/** One look, however short ago the last one was. */
+/** One look, however short ago the last one was, and the last word. */
 async function look(): Promise<void> {
-  await spine.owner.query("update queues set looked_at = '-infinity'");
-  while (await tellWaiting(spine.services, "priority")) {
-    await spine.owner.query("update queues set looked_at = '-infinity'");
-  }
+  await spine.owner.query("update jobs set told_at = told_at - interval '1 minute' where told_at > '-infinity'");
+  do await spine.owner.query("update queues set looked_at = '-infinity'");
+  while (await tellWaiting(spine.services, "priority"));
 }
 
 /** What the log says of a run's place, in order. */
@@ -148,6 +147,22 @@ describe("a run that waits for a place", () => {
     await look();
     expect(await positions([last!])).toEqual([[25, 7]]);
     expect(hints.findLast(({ runId }) => runId === last!.runId)?.value).toMatchObject({ position: 7 });
+  });
+
+  test("is not told something else every moment", async () => {
+    const runs = await waiting(3);
+    await look();
+    await cancelRun(tenant.ctx, runs[0]!.runId);
+    await spine.owner.query("update queues set looked_at = '-infinity'");
+    await tellWaiting(spine.services, "priority");
+    expect(hints).toEqual([]);
+    await look();
+    expect(new Map(hints.map(({ runId, value }) => [runId, value["position"]]))).toEqual(
+      new Map([
+        [runs[1]!.runId, 1],
+        [runs[2]!.runId, 2],
+      ]),
+    );
   });
 
   test("behind the front is told too, and again once it has come much nearer", async () => {

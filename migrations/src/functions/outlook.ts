@@ -71,7 +71,9 @@ const queueOutlook = `
           j.logged_position, j.logged_delay_ms
         from in_order o join jobs j on j.run_id = o.run_id and j.hand_over = o.hand_over
         where case when j.told_at = '-infinity' then coalesce(j.dispatched_at, j.run_after) < long_ago
-          else o.place <= front or o.place * 5 <= j.told_position * 4 or o.place * 4 >= j.told_position * 5 end
+          -- Nobody wants to be told something else every moment.
+          else j.told_at < clock_timestamp() - interval '2 seconds'
+            and (o.place <= front or o.place * 5 <= j.told_position * 4 or o.place * 4 >= j.told_position * 5) end
         order by j.told_at > '-infinity', o.place limit max_runs
     )
     select json_build_object(

@@ -36,6 +36,30 @@ describe("while a visitor waits, the panel says", () => {
     expect(textOf(queued, { hint })).toBe("You are next · a few seconds");
   });
 
+  it.each([
+    [1, 400, "You are next · a few seconds"],
+    [2, 9_900, "Number 2 in line · a few seconds"],
+    [3, 14_000, "Number 3 in line · about 10 seconds"],
+    [3, 44_000, "Number 3 in line · about 40 seconds"],
+    [9, 59_000, "Number 9 in line · about a minute"],
+    [40, 600_000, "Number 40 in line · about 10 minutes"],
+  ])("place %i and %i ms in words", (position, expectedDelayMs, text) => {
+    const hint = {
+      conversationId: "conv_1",
+      runId: RUN,
+      name: "run.queued" as const,
+      value: { position, expectedDelayMs },
+    };
+    expect(textOf(question, { hint })).toBe(text);
+    expect(activityOf(clientState(question, { hint }))?.kind).toBe("busy");
+  });
+
+  it("that it thinks once the run has begun, whatever a late hint says", () => {
+    const value = { position: 4, expectedDelayMs: 60_000 };
+    const hint = { conversationId: "conv_1", runId: RUN, name: "run.queued" as const, value };
+    expect(textOf([...question, custom("run.queued", value), started], { hint })).toBe("Thinking…");
+  });
+
   it("what the tool does, in words that are not its name", () => {
     const calls = (toolCallName: string) => [
       ...question,

@@ -1,6 +1,7 @@
 /** What is going on while the visitor waits, in a few words: a pure function of the client's state. */
 import type { ClientState } from "@agent-engine/sdk/conversation-client.ts";
 import { currentRun } from "@agent-engine/sdk/current-run.ts";
+import { queuePlace } from "@agent-engine/sdk/queue-place.ts";
 import { unsettled } from "@agent-engine/sdk/outbox.ts";
 import { waitingFor, words } from "./words.ts";
 
@@ -14,7 +15,7 @@ const TOOLS: Record<string, string> = { knowledge_search: words.searching };
 
 /** null when nothing is going on, or when the answer itself shows it. */
 export function activityOf(state: ClientState): Activity | null {
-  const { conversation, outbox, hint } = state;
+  const { conversation, outbox } = state;
   const busy = (text: string): Activity => ({ kind: "busy", text });
   const run = currentRun(conversation);
   if (!run) {
@@ -22,7 +23,7 @@ export function activityOf(state: ClientState): Activity | null {
   }
   switch (run.status) {
     case "queued": {
-      const queue = hint?.runId === run.id ? (hint.value as typeof run.queue) : run.queue;
+      const queue = queuePlace(state);
       return busy(queue ? words.queuedFor(queue.position, queue.expectedDelayMs) : words.thinking);
     }
     case "waiting":

@@ -19,7 +19,6 @@ export const words = {
   searching: "Looking through the documents…",
   working: "Working on it…",
   retrying: "Having some trouble. Trying again…",
-  queued: "Waiting for a free place…",
   stopped: "Stopped",
   stoppedBefore: "This message was not answered.",
   cutOff: "The answer ended here because it reached its limit.",
