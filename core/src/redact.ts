@@ -61,7 +61,7 @@ const LOOKS: readonly (readonly [RegExp, string])[] = [
   [/\b(sk|rk|whsec|ghp|gho|github_pat|xox[abprs]|glpat)([-_])[A-Za-z0-9_-]{12,}/g, `$1$2${REDACTED}`],
   // Signed tokens (JWT), and what is encrypted in the same form; not behind the # of a link in a mail, which a developer
   // without a mail server reads in the log. No request ever carries what stands there.
-  [/(?<!#token=)\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){0,3}/g, REDACTED],
+  [/(?<!#token=[\w.-]*)\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){0,3}/g, REDACTED],
   // user:password@ in an address, whatever it is an address of.
   [/\b([a-z][a-z0-9+.-]*:\/\/)[^\s"\\/@?#]+@/gi, `$1${REDACTED}@`],
   // The query of an address or of a path: tokens, codes and keys travel there.
