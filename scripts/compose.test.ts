@@ -12,6 +12,8 @@ interface Service {
   healthcheck?: { test: string[] };
   environment?: Record<string, string>;
   command?: string[];
+  restart?: string;
+  mem_limit?: string;
   depends_on?: Record<string, { condition: string }>;
 }
 
@@ -47,10 +49,18 @@ describe.each(Object.entries(compose.services))("compose service %s", (_name, se
   });
 });
 
-describe.each(own)("our service %s", (name, { environment = {}, depends_on: needs }) => {
+describe.each(own)("our service %s", (name, service) => {
+  const { environment = {}, depends_on: needs } = service;
+
   test("sets only variables that exist, to values that are accepted in production", () => {
     expect(Object.keys(environment).filter((variable) => !(variable in VARIABLES))).toEqual([]);
     expect(parseConfig(resolved(environment))).toMatchObject({ nodeEnv: "production", role: name });
+  });
+
+  test("is started anew when it ends, and has a limit to its memory that its heap keeps", () => {
+    expect(service.restart).toBe("unless-stopped");
+    expect(service.mem_limit).toMatch(/^\d+g$/);
+    expect(dockerfile).toMatch(/^CMD \["node", .*"--max-old-space-size-percentage=60"/m);
   });
 
   test("waits until its services are healthy", () => {
