@@ -39,7 +39,7 @@ function withKeys(ctx: Ctx, ...keys: string[]): Ctx {
   return { ...ctx, services: { ...ctx.services, secrets: { keys } } };
 }
 
-const [CURRENT = ""] = ["a-master-key-for-tests-that-is-long-enough"];
+const CURRENT = "a-master-key-for-tests-that-is-long-enough";
 
 const keep = (ctx: Ctx, value: string, where = place()) => transact(ctx, (tx) => keepSecret(ctx, tx, where, value));
 
