@@ -119,7 +119,7 @@ describe("a tenant's jobs", () => {
     "",
     "nonsense",
     "run_0",
-    `${"run_".padEnd(36, "0")}`,
+    "run_".padEnd(36, "0"),
     `${"run_".padEnd(36, "0")}-0`,
     `${"conv_".padEnd(37, "0")}-1`,
   ])("a cursor that is none is refused: %j", async (cursor) => {
