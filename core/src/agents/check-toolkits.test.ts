@@ -26,6 +26,10 @@ test("names each toolkit and setting that would not, with its place", () => {
     choice("htpp", {}),
     choice("http", { name: "shop", baseUrl: "ftp://shop.example", operations: [] }),
   ];
+  for (const baseUrl of ["https://u:p@shop.example", "https://shop.example?key=1", "https://shop.example/#a"]) {
+    const settings = { ...working.settings, baseUrl };
+    expect(() => checkToolkits([choice("http", settings)])).toThrow("put credentials into headers");
+  }
   expect(() => checkToolkits(bad)).toThrow(
     expect.objectContaining({
       code: "invalid_request",

@@ -43,11 +43,20 @@ const operation = z
     }
   });
 
+function isPlainAddress(address: string): boolean {
+  const { username, password, search, hash } = new URL(address);
+  return `${username}${password}${search}${hash}` === "";
+}
+
 const httpSettings = z
   .strictObject({
     /** Namespace of its tools' names. */
     name: identifier,
-    baseUrl: z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).max(2_000),
+    baseUrl: z
+      .url({ protocol: /^https?$/, error: "must be an http or https URL", abort: true })
+      .max(2_000)
+      // It is stored and shown as it is, and requests to such an address are refused.
+      .refine(isPlainAddress, "must be without user, password, query and fragment; put credentials into headers"),
     operations: z.array(operation).min(1, "must have at least one operation").max(100),
     headers: z.record(headerName, headerValue).default({}),
     /** The header that carries the idempotency key of a call that changes something. */

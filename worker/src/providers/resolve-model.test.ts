@@ -1,11 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { LanguageModelV4Prompt, LanguageModelV4StreamPart } from "@ai-sdk/provider";
 import type { Config } from "@agent-engine/core/config/env.ts";
+import type { ProviderKeys } from "@agent-engine/core/models/provider-keys.ts";
 import type { ModelChoice } from "@agent-engine/protocol/resources.ts";
 import { modelFaults } from "@agent-engine/testing/model-faults.ts";
 import { startModelServer, type ModelServer } from "@agent-engine/testing/model-server.ts";
 import type { ModelProvider } from "../engine/model-provider.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
+import { followKeys } from "./follow-keys.ts";
 import { resolveModel } from "./resolve-model.ts";
 import { createVendorFetch } from "./vendor-fetch.ts";
 
@@ -80,6 +82,134 @@ describe("which model a run gets", () => {
     { provider: "openai-compatible", settings: { baseUrl: "http://127.0.0.1:1/v1" } },
   ])("fails for good when it is not set up: %o", async (choice) => {
     expect(await failureOf(model(choice))).toMatchObject({ kind: "permanent", code: "not_configured" });
+  });
+});
+
+describe("a tenant's own keys", () => {
+  const asked: Request[] = [];
+  const fetching: typeof globalThis.fetch = async (input, init) => {
+    asked.push(new Request(input, init));
+    const { authorization, "x-api-key": key } = Object.fromEntries(asked.at(-1)?.headers ?? []);
+    const message = `Incorrect API key provided: ${authorization ?? key}`;
+    return Response.json({ type: "error", error: { message, type: "authentication_error" } }, { status: 401 });
+  };
+  const own = (provider: ProviderKeys[number]["provider"], apiKey: string | null, baseUrl: string | null = null) => ({
+    provider,
+    apiKey,
+    baseUrl,
+  });
+  const open = (choice: Partial<ModelChoice>, keys: ProviderKeys, models: Partial<Config["models"]> = {}) =>
+    resolveModel(
+      { provider: "auto", name: null, settings: {}, ...choice },
+      { models: { ...noKeys, ...models }, keys, egress: { ...egress, fetch: fetching }, vendorFetch: fetching },
+    );
+  const sent = async (provider: ModelProvider) => {
+    asked.splice(0);
+    const failure = await failureOf(provider);
+    const [request] = asked;
+    const key = request?.headers.get("authorization") ?? request?.headers.get("x-api-key") ?? null;
+    return { to: request ? new URL(request.url).origin : null, key, failure };
+  };
+  const installation = { openaiApiKey: "installation-key", anthropicApiKey: "installation-key" };
+
+  it.each<[string, Partial<ModelChoice>, ProviderKeys, Partial<Config["models"]>, string | null, string | null]>([
+    [
+      "OpenAI's, before the installation's",
+      { provider: "openai" },
+      [own("openai", "own-key-1")],
+      installation,
+      "https://api.openai.com",
+      "Bearer own-key-1",
+    ],
+    [
+      "the newest of several",
+      { provider: "openai" },
+      [own("openai", "newest-1"), own("openai", "older-1")],
+      {},
+      "https://api.openai.com",
+      "Bearer newest-1",
+    ],
+    [
+      "Anthropic's, before the installation's",
+      { provider: "anthropic" },
+      [own("anthropic", "own-key-1")],
+      installation,
+      "https://api.anthropic.com",
+      "own-key-1",
+    ],
+    [
+      "for auto, with none of the installation's",
+      {},
+      [own("anthropic", "own-key-1")],
+      {},
+      "https://api.anthropic.com",
+      "own-key-1",
+    ],
+    [
+      "for auto, before the installation's other vendor",
+      {},
+      [own("anthropic", "own-key-1")],
+      installation,
+      "https://api.anthropic.com",
+      "own-key-1",
+    ],
+    [
+      "none of another vendor",
+      { provider: "openai" },
+      [own("anthropic", "own-key-1")],
+      installation,
+      "https://api.openai.com",
+      "Bearer installation-key",
+    ],
+    [
+      "for the address it is bound to",
+      { provider: "openai-compatible", name: "m", settings: { baseUrl: "https://a.example/v1/" } },
+      [own("openai-compatible", "own-key-1", "https://a.example/v1")],
+      installation,
+      "https://a.example",
+      "Bearer own-key-1",
+    ],
+    [
+      "for no other address",
+      { provider: "openai-compatible", name: "m", settings: { baseUrl: "https://evil.example/v1" } },
+      [own("openai-compatible", "own-key-1", "https://a.example/v1"), own("openai", "own-key-2")],
+      installation,
+      "https://evil.example",
+      null,
+    ],
+    [
+      "nothing instead of one that cannot be opened",
+      { provider: "openai" },
+      [own("openai", null)],
+      installation,
+      null,
+      null,
+    ],
+  ])("%s", async (_what, choice, keys, models, to, key) => {
+    expect(await sent(open(choice, keys, models))).toMatchObject({ to, key });
+  });
+
+  it("are not in what a vendor's refusal leaves behind", async () => {
+    for (const provider of ["openai", "anthropic"] as const) {
+      const { failure, key } = await sent(open({ provider }, [own(provider, "own-key-12345")]));
+      expect(key).toContain("own-key-12345");
+      expect(failure?.detail).toContain("[redacted]");
+      expect(JSON.stringify(failure)).not.toContain("own-key-12345");
+    }
+  });
+
+  it("are followed from turn to turn, while the provider stays", async () => {
+    let keys: ProviderKeys = [own("openai", "first-key")];
+    const model = await followKeys(
+      async () => keys,
+      (now, provider) => open(provider === undefined ? {} : { provider }, now),
+    );
+    expect(model.provider).toBe("openai");
+    expect(await sent(model)).toMatchObject({ key: "Bearer first-key" });
+    keys = [own("openai", "second-key"), own("anthropic", "another")];
+    expect(await sent(model)).toMatchObject({ key: "Bearer second-key" });
+    keys = [own("anthropic", "another")];
+    expect(await sent(model)).toMatchObject({ to: null, failure: { kind: "permanent", code: "not_configured" } });
   });
 });
 

@@ -84,12 +84,13 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
 /** A vendor that refuses a key likes to quote it; what it said is shown to staff and stored. */
 function quoting(apiKey: string | null, provider: ModelProvider): ModelProvider {
   if (apiKey === null) return provider;
-  const { whole } = createRedactor([apiKey]);
+  // What the vendor said was shortened: it may end in the middle of the key.
+  const { cut } = createRedactor([apiKey]);
   return {
     ...provider,
     classifyFailure(error) {
       const failure = provider.classifyFailure(error);
-      return { ...failure, detail: whole(failure.detail) };
+      return { ...failure, detail: cut(failure.detail) };
     },
   };
 }
