@@ -86,32 +86,88 @@ describe("one server", () => {
     socket.disconnect();
   });
 
-  test("answers 503 while Postgres is away, keeps its sockets, and recovers by itself", async () => {
-    const { id } = await converse(fixture, token);
-    const socket = connectTo(fixture.url, token);
-    const received: Envelope[] = [];
-    socket.on("events", (push: EventsPush) => void received.push(...push.events));
-    await new Promise((resolve) => socket.once("connect", resolve as () => void));
-    await socket.emitWithAck("subscribe", { conversationId: id });
-    await fixture.proxy.setMode({ kind: "refuse" });
-    fixture.proxy.cut();
-    try {
-      const body = { clientMessageId: "away", text: "hello" };
-      const answer = await call(fixture, "POST", `/v1/conversations/${id}/messages`, { token, body });
-      expect(answer).toMatchObject({ status: 503, body: { code: "unavailable" } });
-      expect(answer.headers.get("retry-after")).toBe("2");
-      expect(answer.headers.get("content-type")).toBe("application/problem+json");
-      const ready = await call(fixture, "GET", "/readyz");
-      expect(ready).toMatchObject({ status: 503, body: { checks: { postgres: "does not answer" } } });
-      expect((await call(fixture, "GET", "/healthz")).status).toBe(200);
-    } finally {
-      await fixture.proxy.setMode({ kind: "pass" });
+  describe("while Postgres is away", () => {
+    const POSTGRES = /^Postgres (does not answer|answers again)/;
+    const said = () => fixture.logged.map(({ msg }) => String(msg)).filter((msg) => POSTGRES.test(msg));
+
+    async function followed(conversationId: string) {
+      const socket = connectTo(fixture.url, token);
+      const received: Envelope[] = [];
+      socket.on("events", (push: EventsPush) => void received.push(...push.events));
+      await new Promise((resolve) => socket.once("connect", resolve as () => void));
+      await socket.emitWithAck("subscribe", { conversationId });
+      const abort = new AbortController();
+      const headers = { authorization: `Bearer ${token}` };
+      const stream = await fetch(`${fixture.url}/v1/conversations/${conversationId}/stream`, {
+        headers,
+        signal: abort.signal,
+      });
+      const streamed: number[] = [];
+      const read = async () => {
+        for await (const { id } of readSse(stream)) streamed.push(Number(id));
+      };
+      read().catch(() => undefined);
+      return { socket, received, streamed, abort };
     }
-    await waitFor(async () => (await call(fixture, "GET", "/readyz")).status === 200, { describe: "readiness" });
-    await say(fixture, token, id, "hello again");
-    await waitFor(() => received.at(-1)?.seq === 3, { describe: "the events" });
-    expect(socket.connected).toBe(true);
-    socket.disconnect();
+
+    test.each(["refuse", "blackhole", "half-open"] as const)(
+      "(%s) requests get 503 soon, sockets and streams stay, and all goes on by itself; the log says so once",
+      async (kind) => {
+        const { id } = await converse(fixture, token);
+        const { socket, received, streamed, abort } = await followed(id);
+        const saidBefore = said().length;
+        const secret = fixture.demo.secretKey;
+        const message = { token, body: { clientMessageId: `away-${kind}`, text: "hello" } };
+        const ada = { token: secret, body: { name: "Ada" }, headers: { "idempotency-key": kind } };
+        const submit = () => call(fixture, "POST", `/v1/conversations/${id}/messages`, message);
+        const calls = () => [
+          submit(),
+          call(fixture, "GET", `/v1/conversations/${id}/events`, { token }),
+          call(fixture, "GET", "/v1/agents", { token: secret }),
+          call(fixture, "POST", "/v1/agents", ada),
+        ];
+        // So that the connections of both pools are there to break.
+        await call(fixture, "GET", "/v1/agents", { token: secret });
+        await fixture.proxy.setMode({ kind });
+        if (kind === "refuse") fixture.proxy.cut();
+        try {
+          // The first hang until the silence is noticed; of those that follow nobody waits.
+          const late = new Promise((_, reject) => setTimeout(reject, 12_000, new Error("no answer in time")).unref());
+          for (const round of [calls(), calls()]) {
+            for (const answer of (await Promise.race([Promise.all(round), late])) as Awaited<
+              (typeof round)[number]
+            >[]) {
+              expect(answer).toMatchObject({ status: 503, body: { code: "unavailable" } });
+              expect(answer.headers.get("retry-after")).toBe("2");
+              expect(answer.headers.get("content-type")).toBe("application/problem+json");
+            }
+          }
+          const ready = await call(fixture, "GET", "/readyz");
+          expect(ready).toMatchObject({
+            status: 503,
+            body: {
+              status: "unavailable",
+              checks: { postgres: "does not answer" },
+              detail: expect.stringContaining("DATABASE_URL"),
+            },
+          });
+          expect((await call(fixture, "GET", "/healthz")).status).toBe(200);
+        } finally {
+          await fixture.proxy.setMode({ kind: "pass" });
+        }
+        await waitFor(async () => (await call(fixture, "GET", "/readyz")).status === 200, { describe: "readiness" });
+        // Sent again it is done once, whether or not the first one was stored.
+        expect(await submit()).toMatchObject({ status: 202 });
+        await waitFor(() => received.at(-1)?.seq === 3 && streamed.at(-1) === 3, {
+          describe: () => `the message on both, at ${received.at(-1)?.seq} and ${streamed.at(-1)}`,
+        });
+        expect(socket.connected).toBe(true);
+        expect((await call(fixture, "GET", "/v1/agents", { token: secret })).status).toBe(200);
+        await waitFor(() => said().length === saidBefore + 2, { describe: () => said().join("\n") });
+        socket.disconnect();
+        abort.abort();
+      },
+    );
   });
 });
 

@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Services } from "@agent-engine/core/context.ts";
+import { statement } from "@agent-engine/core/db/statement.ts";
 import { headsOf } from "@agent-engine/core/events/heads.ts";
 import { readEvents } from "@agent-engine/core/events/read-events.ts";
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
@@ -17,6 +18,8 @@ import { createHub, type Hub, type HubSize } from "./realtime/hub.ts";
 import { createRedisAdapter } from "./realtime/redis-adapter.ts";
 
 const WIDGET_DIRECTORY = fileURLToPath(new URL("../../widget/dist", import.meta.url));
+
+const isThere = statement("is_there", "select 1");
 
 /** Requests under way may finish; then their connections are closed. */
 const FINISH_MS = 2_000;
@@ -49,7 +52,7 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
     isKnownOrigin,
     readiness: {
       postgres: {
-        ask: async () => void (await services.db.pool.query("select 1")),
+        ask: async () => void (await services.db.query(isThere, [])),
         isRequired: true,
         whenAway: "Requests are answered 503. Check that Postgres runs and that DATABASE_URL is right.",
       },

@@ -108,7 +108,7 @@ function mortalDatabase(db: Database, onDeath: () => void, death?: Death): { db:
 
   async function connect(): Promise<pg.PoolClient> {
     if (isDead) return silence();
-    const client = await db.pool.connect();
+    const client = await db.connect();
     let isFatalTransaction = false;
     /** The server rolls back what a lost connection had begun. */
     const drop = () => {
@@ -138,7 +138,7 @@ function mortalDatabase(db: Database, onDeath: () => void, death?: Death): { db:
   return {
     db: {
       ...db,
-      pool: { connect } as unknown as pg.Pool,
+      connect,
       query: (statement, values) => run(statement.name, () => db.query(statement, values)),
     },
     kill,

@@ -1,6 +1,9 @@
 import type { MikroORM } from "@mikro-orm/postgresql";
 import pg from "pg";
 import type { Logger } from "pino";
+import { CONNECT_TIMEOUT_MS, QUERY_TIMEOUT_MS, TIMEOUT_OPTIONS } from "./limits.ts";
+import { watchPostgres } from "./postgres-health.ts";
+import { asPostgresError } from "./postgres-unavailable.ts";
 import type { Statement } from "./statement.ts";
 
 /** The serving role's way into Postgres: one pool for the hot path's prepared statements, one ORM for the rest. */
@@ -8,6 +11,8 @@ export interface Database {
   /** The serving role's, for another process of ours. */
   readonly url: string;
   pool: pg.Pool;
+  /** A connection of the pool, for a transaction. Fails at once while Postgres is away. */
+  connect(): Promise<pg.PoolClient>;
   /** Opened at its first use: a worker never needs it, and it is the largest thing a process loads. */
   orm(): Promise<MikroORM>;
   /** Runs one prepared statement outside a transaction and without a tenant: for functions that carry their own. */
@@ -23,16 +28,6 @@ export interface DatabaseOptions {
   poolSize?: number;
   log: Logger;
 }
-
-/**
- * A process that is frozen, or cut off, in the middle of a transaction would hold its locks for as long as it likes, and
- * with them its conversations: the server ends the transaction. Statements here take milliseconds, waits for a lock
- * included; one that takes half a minute never ends well.
- */
-export const TIMEOUT_OPTIONS = "-c idle_in_transaction_session_timeout=10s -c statement_timeout=30s";
-
-/** A connection that swallows everything is given up a little later, from this side. */
-const QUERY_TIMEOUT_MS = 35_000;
 
 /**
  * The hot path's statements and functions are short and always planned the same way. Left to itself Postgres plans
@@ -55,26 +50,39 @@ export function openDatabase({ url, poolSize = 12, log }: DatabaseOptions): Data
       options: `${PLAN_OPTIONS} ${TIMEOUT_OPTIONS}`,
       ...options,
     });
-    // A connection the server drops is reported here; without a listener it would end the process.
-    pool.on("error", (error) => log.warn({ err: error }, "postgres connection lost"));
-    pool.on("connect", (client) => client.on("error", (error) => log.debug({ err: error }, "postgres client error")));
     return pool;
   };
-  const pool = open({ max: poolSize, connectionTimeoutMillis: 5_000, query_timeout: QUERY_TIMEOUT_MS });
-  const apart = open({ max: 1, connectionTimeoutMillis: APART_TIMEOUT_MS, query_timeout: APART_TIMEOUT_MS });
+  const pool = open({ max: poolSize, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS });
+  const apart = open({ max: 2, connectionTimeoutMillis: APART_TIMEOUT_MS, query_timeout: APART_TIMEOUT_MS });
+  const health = watchPostgres(() => apart.query("select 1"), log);
+  health.watch(pool);
+  health.watch(apart);
   let orm: Promise<MikroORM> | null = null;
   return {
     url,
     pool,
-    orm: () => (orm ??= import("./orm.ts").then(({ openOrm }) => openOrm(url, log))),
+    async connect() {
+      health.assertAnswers();
+      return pool.connect().catch(rethrow);
+    },
+    async orm() {
+      health.assertAnswers();
+      return (orm ??= import("./orm.ts").then(({ openOrm }) => openOrm(url, log, health)));
+    },
     async query<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]) {
-      return (await pool.query<Row>({ ...statement, values })).rows;
+      health.assertAnswers();
+      return (await pool.query<Row>({ ...statement, values }).catch(rethrow)).rows;
     },
     async queryApart<Row extends pg.QueryResultRow>(statement: Statement<Row>, values: unknown[]) {
-      return (await apart.query<Row>({ ...statement, values })).rows;
+      return (await apart.query<Row>({ ...statement, values }).catch(rethrow)).rows;
     },
     async close() {
+      health.close();
       await Promise.allSettled([orm?.then((opened) => opened.close(true)), pool.end(), apart.end()]);
     },
   };
+}
+
+function rethrow(error: unknown): never {
+  throw asPostgresError(error);
 }

@@ -6,6 +6,7 @@ import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import type { Ctx } from "../context.ts";
 import { uuidOf } from "../ids.ts";
 import type { Database } from "./database.ts";
+import { asPostgresError } from "./postgres-unavailable.ts";
 import type { Statement } from "./statement.ts";
 import type { Tx } from "./transaction.ts";
 
@@ -25,7 +26,7 @@ export async function inTenantEntities<T>(
   const hooks: (() => void)[] = [];
   const orm = await db.orm();
   const fork = orm.em.fork({ session: { variables: { "app.tenant_id": uuidOf(tenantId) } } });
-  const result = await fork.transactional(async (em) => {
+  const done = fork.transactional(async (em) => {
     const transaction = em.getTransactionContext();
     return fn({
       async query<Row extends QueryResultRow>(statement: Statement<Row>, values: unknown[]) {
@@ -36,6 +37,9 @@ export async function inTenantEntities<T>(
       afterCommit: (hook) => void hooks.push(hook),
       em,
     });
+  });
+  const result = await done.catch((error: unknown) => {
+    throw asPostgresError(error);
   });
   for (const hook of hooks) hook();
   return result;

@@ -1,9 +1,10 @@
-import type { QueryResultRow } from "pg";
+import type { PoolClient, QueryResultRow } from "pg";
 import type { EntityManager } from "@mikro-orm/postgresql";
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import type { Ctx } from "../context.ts";
 import { uuidOf } from "../ids.ts";
 import type { Database } from "./database.ts";
+import { asPostgresError, isPostgresUnavailable } from "./postgres-unavailable.ts";
 import type { Statement } from "./statement.ts";
 
 /** A transaction in a tenant's name: row level security shows it that tenant's rows and no others. */
@@ -24,7 +25,7 @@ export async function transact<T>(ctx: Ctx, fn: (tx: Tx) => Promise<T>): Promise
 /** Opens a transaction with the tenant set, commits, then runs the hooks. */
 export async function inTenant<T>(db: Database, tenantId: TenantId, fn: (tx: Tx) => Promise<T>): Promise<T> {
   const hooks: (() => void)[] = [];
-  const client = await db.pool.connect();
+  const client = await db.connect();
   let result: T;
   try {
     // One round trip; the id was parsed, so it is hex digits and nothing else.
@@ -38,17 +39,21 @@ export async function inTenant<T>(db: Database, tenantId: TenantId, fn: (tx: Tx)
     const { command } = await client.query("commit");
     if (command !== "COMMIT") throw new Error("nothing was committed: a statement had failed, and nobody minded");
   } catch (error) {
-    const broken = await client.query("rollback").then(
-      () => false,
-      () => true,
-    );
-    client.release(broken);
-    throw error;
+    const isBroken = isPostgresUnavailable(error) || (await cannotRollBack(client));
+    // The server rolls back what a connection leaves behind.
+    client.release(isBroken);
+    throw asPostgresError(error);
   }
   client.release();
   for (const hook of hooks) hook();
   return result;
 }
+
+const cannotRollBack = (client: PoolClient): Promise<boolean> =>
+  client.query("rollback").then(
+    () => false,
+    () => true,
+  );
 
 /**
  * A transaction of exactly one statement, which sets the tenant itself: one round trip instead of three. The hooks

@@ -1,6 +1,7 @@
 /** BullMQ's two backends, as the run queue uses them. */
 import { Queue, Worker, createPostgresBackend, withBackend, type Job } from "bullmq";
 import type { Logger } from "pino";
+import { CONNECT_TIMEOUT_MS, QUERY_TIMEOUT_MS } from "../db/limits.ts";
 import { FAIL_FAST, openRedis, WAIT } from "../redis/open-redis.ts";
 
 export type QueueBackend = { kind: "redis"; url: string } | { kind: "postgres"; url: string; schema?: string };
@@ -67,7 +68,8 @@ function redisBroker(url: string, log: Logger): Broker {
 
 function postgresBroker(url: string, schema = QUEUE_SCHEMA): Broker {
   const backed = withBackend(createPostgresBackend);
-  const connection = { connectionString: url, schema, max: 4 };
+  const limits = { connectionTimeoutMillis: CONNECT_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS };
+  const connection = { connectionString: url, schema, max: 4, ...limits };
   return {
     queue: (name) => new backed.Queue(name, { connection }) as unknown as Queue,
     worker: (name, concurrency, processor) =>

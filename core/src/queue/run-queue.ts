@@ -39,6 +39,7 @@ export interface Listener {
 const nameOf = (queueClass: QueueClass) => `runs-${queueClass}`;
 
 const RING_TIMEOUT_MS = 1_500;
+const CLOSE_MS = 2_000;
 
 /** Opens the queue. On Postgres the tables are BullMQ's own, in a schema of their own. */
 export function openRunQueue(backend: QueueBackend, outbox: Outbox, log: Logger): RunQueue {
@@ -102,8 +103,11 @@ export function openRunQueue(backend: QueueBackend, outbox: Outbox, log: Logger)
       };
     },
     async close() {
-      await Promise.allSettled([...workers].map((worker) => worker.close(true)));
-      await Promise.allSettled([...queues.values()].map((queue) => queue.close()));
+      const closed = Promise.allSettled([...workers].map((worker) => worker.close(true))).then(() =>
+        Promise.allSettled([...queues.values()].map((queue) => queue.close())),
+      );
+      // A broker that does not answer would be waited for.
+      await within(CLOSE_MS, closed).catch(() => undefined);
       await broker.close();
     },
   };

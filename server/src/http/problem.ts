@@ -5,12 +5,15 @@ import type { Problem } from "@agent-engine/protocol/resources.ts";
 import { isPostgresUnavailable } from "@agent-engine/core/db/postgres-unavailable.ts";
 
 const RETRY_AFTER_SECONDS = 2;
+/** A commit whose answer was lost may have been one. */
+const UNAVAILABLE =
+  "The database does not answer, and whether this was stored is not known. Send the same request again shortly: with the same `clientMessageId` or `Idempotency-Key` it is done once.";
 
 /** Any error as the problem a caller may see. What is not one already is ours: 503 when Postgres is away, else 500. */
 export function toProblemError(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   if (isPostgresUnavailable(error)) {
-    return new ProblemError("unavailable", "The database does not answer. Nothing was stored; try again shortly.", {
+    return new ProblemError("unavailable", UNAVAILABLE, {
       retryAfterSeconds: RETRY_AFTER_SECONDS,
       cause: error,
     });

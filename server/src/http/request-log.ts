@@ -28,7 +28,8 @@ export function requestLog(log: Logger, table: RouteTable): MiddlewareHandler<Ap
       tenantId: principal?.tenantId,
       actor: principal?.actor.kind,
     };
-    if (status >= 500) log.error(line, "request failed");
+    // 503 says that something else is away, which has a line of its own.
+    if (status >= 500 && status !== 503) log.error(line, "request failed");
     else if (QUIET.has(c.req.path)) log.debug(line, "request");
     else log.info(line, "request");
   };
