@@ -71,3 +71,5 @@ try {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 2;
 }
+// Left to end by itself, Node 24 may spin for ever while it frees sockets that were reset.
+process.exit();

@@ -19,7 +19,7 @@ export interface ChaosOptions {
 export async function runExperiments(options: ChaosOptions): Promise<Outcome[]> {
   const { experiments, say } = options;
   say("starting Postgres, Redis, servers and workers …");
-  const world = await startWorld(options.form);
+  const world = await startWorld();
   try {
     say(`ready: ${world.servers.length} servers, ${world.workers.length} workers`);
     const gentle = experiments.filter(({ disturbs }) => disturbs === "nobody");

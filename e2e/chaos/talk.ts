@@ -16,6 +16,8 @@ export interface TalkOptions {
   keys?: TenantKeys;
   /** Where the client alone connects, for a proxy of its own. */
   clientUrl?: string;
+  /** The client's requests have a connection each, as after a change of networks, when browsers drop those they kept. */
+  hasFreshConnections?: boolean;
 }
 
 export interface Talk {
@@ -58,6 +60,7 @@ export async function openTalk(url: string, keys: TenantKeys, options: TalkOptio
     baseUrl: options.clientUrl ?? options.url ?? url,
     credentials: { token, renew: token },
     storage,
+    ...(options.hasFreshConnections ? { fetch: fetchAfresh } : {}),
     loadSocket: async () => (base, socketOptions) =>
       io(base, { ...socketOptions, transports: ["websocket"], extraHeaders: { origin: SITE_ORIGIN } }),
   });
@@ -104,6 +107,9 @@ export async function openTalk(url: string, keys: TenantKeys, options: TalkOptio
   await client.start();
   return talk;
 }
+
+const fetchAfresh = (url: string, init: RequestInit): Promise<Response> =>
+  fetch(url, { ...init, headers: { ...(init.headers as Record<string, string>), connection: "close" } });
 
 export function assistantMessages(state: ConversationState, runId?: string): MessageState[] {
   return state.messages.filter(

@@ -18,7 +18,6 @@ import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import pg from "pg";
 import { apiAt, type Api } from "../src/api-client.ts";
 import { createShopTenant, type TenantKeys } from "../src/shop-tenant.ts";
-import type { Form } from "./experiment.ts";
 import { publishShopAgent } from "./shop-agent.ts";
 
 export interface World {
@@ -38,7 +37,8 @@ export interface World {
   newTenant(): Promise<TenantKeys>;
   /** A tenant's secret key, through the first server's proxy. Default: the tenant that everybody shares. */
   staff(keys?: TenantKeys): Api;
-  addServer(env?: Record<string, string>): Promise<WorldServer>;
+  /** `apart`: nobody is sent there who does not ask for it. */
+  addServer(env?: Record<string, string>, place?: "apart"): Promise<WorldServer>;
   /** Resolves once its heartbeat is there. */
   addWorker(env?: Record<string, string>): Promise<WorldWorker>;
   /** Forgets one that was killed, or stops it (SIGTERM) when it runs. */
@@ -85,8 +85,8 @@ const START_MS = 90_000;
 /** Each worker has another number of slots, which tells them apart in the database. */
 const FIRST_SLOTS = 1_001;
 
-/** Seconds of a model's silence in the quick form, where the experiments wait for its end. */
-const QUICK_SILENCE_S = 9;
+/** A model's longest silence before it begins; within an answer a quarter. Experiments wait for it. */
+const SILENCE_SECONDS = 12;
 
 /** How all of it is ended, whatever of it was started. */
 interface Ends {
@@ -96,7 +96,7 @@ interface Ends {
   stop(): Promise<void>;
 }
 
-export async function startWorld(form: Form): Promise<World> {
+export async function startWorld(): Promise<World> {
   const ends: (() => Promise<unknown>)[] = [];
   const processes: RunningProcess[] = [];
   const stop = async () => {
@@ -105,14 +105,14 @@ export async function startWorld(form: Form): Promise<World> {
     for (let end = ends.pop(); end; end = ends.pop()) await end();
   };
   try {
-    return await openWorld(form, { ends, processes, stop });
+    return await openWorld({ ends, processes, stop });
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function openWorld(form: Form, { ends, processes, stop }: Ends): Promise<World> {
+async function openWorld({ ends, processes, stop }: Ends): Promise<World> {
   const dataDir = mkdtempSync(join(tmpdir(), "agent-engine-chaos-"));
   ends.push(async () => rmSync(dataDir, { recursive: true, force: true }));
   const cluster = await startTestCluster({ durable: true });
@@ -149,7 +149,7 @@ async function openWorld(form: Form, { ends, processes, stop }: Ends): Promise<W
   const workerCommon = {
     NODE_ENV: "test",
     DATA_DIR: dataDir,
-    ...(form === "quick" ? { MODEL_SILENCE_SECONDS: String(QUICK_SILENCE_S) } : {}),
+    MODEL_SILENCE_SECONDS: String(SILENCE_SECONDS),
   };
   const servers: WorldServer[] = [];
   const workers: WorldWorker[] = [];
@@ -201,7 +201,7 @@ async function openWorld(form: Form, { ends, processes, stop }: Ends): Promise<W
       return keys;
     },
     staff: (keys = world.keys) => apiAt(servers[0]?.url ?? "", keys.secretKey),
-    async addServer(env = {}) {
+    async addServer(env = {}, place) {
       const port = await freePort();
       const proxy = await proxyTo(port);
       const redisProxy = await proxyTo(redis.port);
@@ -211,7 +211,7 @@ async function openWorld(form: Form, { ends, processes, stop }: Ends): Promise<W
       await process.waitUntilReady(`http://127.0.0.1:${port}/readyz`, START_MS);
       const url = `http://127.0.0.1:${proxy.port}`;
       const server: WorldServer = { kind: "server", name, url, port, process, proxy, redisProxy, env: own };
-      servers.push(server);
+      if (place !== "apart") servers.push(server);
       return server;
     },
     async addWorker(env = {}) {
