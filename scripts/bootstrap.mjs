@@ -30,6 +30,8 @@ const COMMANDS = {
   bench: ["bench/src/main.ts"],
   chaos: ["e2e/chaos/main.ts"],
   "create-tenant": ["scripts/create-tenant.ts"],
+  "rotate-secrets": ["scripts/rotate-secrets.ts"],
+  "verify-audit": ["scripts/verify-audit.ts"],
 };
 
 function fail(message) {

@@ -2,15 +2,9 @@ import { audit } from "../audit/audit.ts";
 import type { Ctx, Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { inTenant } from "../db/transaction.ts";
-import { idOf } from "../ids.ts";
+import { uuidOf } from "../ids.ts";
 import { masterKeyIds } from "./master-keys.ts";
-
-const BATCH = 100;
-
-const tenants = statement<{ tenant_id: string }>(
-  "tenants_with_data_keys",
-  "select tenant_id from tenants_with_data_keys($1, $2)",
-);
+import { sealedTenants } from "./sealed-tenants.ts";
 
 const dropSecrets = statement<{ id: string }>(
   "secrets_drop_unopenable",
@@ -34,22 +28,18 @@ const dropProviderKeys = statement(
 export async function dropUnopenable(services: Services): Promise<number> {
   const known = masterKeyIds(services.secrets);
   let dropped = 0;
-  for (let after: string | null = null; ;) {
-    const rows: { tenant_id: string }[] = await services.db.query(tenants, [after, BATCH]);
-    for (const { tenant_id } of rows) {
-      const tenantId = idOf("tenant", tenant_id);
-      const ctx: Ctx = { services, tenantId, actor: { kind: "worker" }, correlationId: "rotate-secrets" };
-      dropped += await inTenant(services.db, tenantId, async (tx) => {
-        const secrets = await tx.query(dropSecrets, [tenant_id, known]);
-        const dataKeys = await tx.query(dropDataKeys, [tenant_id, known]);
-        if (dataKeys.length === 0) return 0;
-        await tx.query(dropProviderKeys, [tenant_id]);
-        const target = { kind: "tenant", id: tenantId };
-        await audit(ctx, tx, { action: "data_key.dropped", target, before: { dropped: secrets.length } });
-        return secrets.length;
-      });
-    }
-    after = rows.at(-1)?.tenant_id ?? null;
-    if (after === null) return dropped;
+  for await (const tenantId of sealedTenants(services)) {
+    const ctx: Ctx = { services, tenantId, actor: { kind: "worker" }, correlationId: "rotate-secrets" };
+    const tenant = uuidOf(tenantId);
+    dropped += await inTenant(services.db, tenantId, async (tx) => {
+      const secrets = await tx.query(dropSecrets, [tenant, known]);
+      const dataKeys = await tx.query(dropDataKeys, [tenant, known]);
+      if (dataKeys.length === 0) return 0;
+      await tx.query(dropProviderKeys, [tenant]);
+      const target = { kind: "tenant", id: tenantId };
+      await audit(ctx, tx, { action: "data_key.dropped", target, before: { dropped: secrets.length } });
+      return secrets.length;
+    });
   }
+  return dropped;
 }
