@@ -8,6 +8,8 @@ import { ForksMigration } from "./migration-20261123-forks.ts";
 import { AuditMigration } from "./migration-20261123-audit.ts";
 import { SecretsMigration } from "./migration-20261123-secrets.ts";
 import { UnrungDoorbellsMigration } from "./migration-20261123-unrung-doorbells.ts";
+import { VisitorsMigration } from "./migration-20261123-visitors.ts";
+import { ErasureMigration } from "./migration-20261123-erasure.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -22,6 +24,8 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-audit": AuditMigration,
   "20261123-secrets": SecretsMigration,
   "20261123-unrung-doorbells": UnrungDoorbellsMigration,
+  "20261123-visitors": VisitorsMigration,
+  "20261123-erasure": ErasureMigration,
 };
 
 /** What the migrator runs, oldest first. */

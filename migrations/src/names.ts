@@ -9,4 +9,6 @@ export const MIGRATION_NAMES = [
   "20261123-audit",
   "20261123-secrets",
   "20261123-unrung-doorbells",
+  "20261123-visitors",
+  "20261123-erasure",
 ] as const;

@@ -11,6 +11,8 @@ export type VisitorId = Id<"visitor">;
 export type ConversationId = Id<"conv">;
 export type RunId = Id<"run">;
 export type ApiKeyId = Id<"key">;
+/** A visitor's session: what one browser holds from its first token until it is reset. */
+export type SessionId = Id<"session">;
 export type MemberId = Id<"member">;
 /** A person with an account, who may be a member of several tenants. */
 export type UserId = Id<"user">;

@@ -1,6 +1,8 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Services } from "@agent-engine/core/context.ts";
 import { ProblemError } from "@agent-engine/core/errors.ts";
+import type { JwksReader } from "@agent-engine/core/visitors/jwks.ts";
+import type { Revocations } from "@agent-engine/core/visitors/revocations.ts";
 import { createApi } from "./http/api.ts";
 import { cors } from "./http/cors.ts";
 import type { IsKnownOrigin } from "./http/known-origins.ts";
@@ -23,8 +25,11 @@ import { providerKeyRoutes } from "./routes/provider-keys.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { referenceRoutes } from "./routes/reference.ts";
 import { runRoutes } from "./routes/runs.ts";
+import { siteIdentityRoutes } from "./routes/site-identity.ts";
 import { siteRoutes } from "./routes/sites.ts";
+import { tenantRoutes } from "./routes/tenant.ts";
 import { visitorSessionRoutes } from "./routes/visitor-sessions.ts";
+import { visitorRoutes } from "./routes/visitors.ts";
 import { widgetRoutes } from "./routes/widget-files.ts";
 
 export interface AppOptions {
@@ -37,6 +42,9 @@ export interface AppOptions {
   /** Where this server answers; asked late, as a free port is known late. */
   apiUrl: () => string;
   trustedProxyHops: number;
+  revocations: Pick<Revocations, "isRevoked">;
+  /** Customers' public keys, by which visitors are identified. */
+  jwks: JwksReader;
   /** Where the built widget lies. */
   widgetDirectory: string;
 }
@@ -65,8 +73,10 @@ export function createApp(options: AppOptions): App {
   });
 
   const trustedOrigins = createTrustedOrigins(() => [options.apiUrl(), services.accounts.consoleUrl]);
-  const api = createApi(app, services, table, { trustedOrigins, trustedProxyHops: options.trustedProxyHops });
-  visitorSessionRoutes(api, services);
+  const { trustedProxyHops, revocations } = options;
+  const api = createApi(app, services, table, { trustedOrigins, trustedProxyHops, revocations });
+  visitorSessionRoutes(api, services, options.jwks);
+  visitorRoutes(api);
   conversationRoutes(api);
   conversationEventRoutes(api, options.events);
   runRoutes(api, options.events);
@@ -76,13 +86,15 @@ export function createApp(options: AppOptions): App {
   memberRoutes(api, services);
   apiKeyRoutes(api);
   siteRoutes(api);
+  siteIdentityRoutes(api);
+  tenantRoutes(api);
   providerKeyRoutes(api);
   auditLogRoutes(api);
   authRoutes(app, {
     services,
     trustedOrigins,
     apiUrl: options.apiUrl,
-    trustedProxyHops: options.trustedProxyHops,
+    trustedProxyHops,
   });
   healthRoutes(app, options.readiness);
   referenceRoutes(app, { publicUrl: options.publicUrl, isSecure: services.accounts.isSecure });

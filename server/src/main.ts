@@ -12,9 +12,13 @@ import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import { REALTIME_PATH } from "@agent-engine/protocol/realtime.ts";
 import { isOriginKnown } from "@agent-engine/core/tenancy/is-origin-known.ts";
 import { createApp } from "./app.ts";
+import { createEgress } from "@agent-engine/core/net/egress.ts";
+import { createJwksReader } from "@agent-engine/core/visitors/jwks.ts";
+import { watchRevocations } from "@agent-engine/core/visitors/revocations.ts";
 import { createKnownOrigins } from "./http/known-origins.ts";
 import { openGateway } from "./realtime/gateway.ts";
 import { createHub, type Hub, type HubSize } from "./realtime/hub.ts";
+import { createLiveConnections } from "./realtime/live-connections.ts";
 import { createRedisAdapter } from "./realtime/redis-adapter.ts";
 
 const WIDGET_DIRECTORY = fileURLToPath(new URL("../../widget/dist", import.meta.url));
@@ -26,7 +30,7 @@ const FINISH_MS = 2_000;
 
 export interface ServerOptions {
   services: Services;
-  config: Pick<Config, "redisUrl" | "publicUrl"> & Partial<Pick<Config, "trustedProxyHops">>;
+  config: Pick<Config, "redisUrl" | "publicUrl"> & Partial<Pick<Config, "trustedProxyHops" | "nodeEnv">>;
   /** 0 picks a free one. */
   port: number;
 }
@@ -43,12 +47,19 @@ export interface RunningServer {
 /** Starts HTTP, sockets and the hub on one port. Rejects with a clear message when the port is taken. */
 export async function startServer({ services, config, port }: ServerOptions): Promise<RunningServer> {
   const { log, clock } = services;
+  const revocations = await watchRevocations(services);
   const hub = openHub(services);
   const isKnownOrigin = createKnownOrigins((patterns) => isOriginKnown(services, patterns), clock);
   const redis = config.redisUrl === null ? null : createRedisAdapter(config.redisUrl, log);
+  const live = createLiveConnections(revocations, log);
+  // A developer's own keys lie on their own machine; a customer's never do.
+  const egress = createEgress({ allowLoopback: config.nodeEnv === "development" || config.nodeEnv === "test" });
+  const stopWatching = () => Promise.all([live.stop(), revocations.stop(), egress.close()]);
   const app = createApp({
     services,
-    events: { hub, clock },
+    events: { hub, clock, live },
+    revocations,
+    jwks: createJwksReader(egress),
     isKnownOrigin,
     readiness: {
       postgres: {
@@ -73,7 +84,7 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
     widgetDirectory: WIDGET_DIRECTORY,
   });
   const http = createAdaptorServer({ fetch: app.fetch }) as HttpServer;
-  const gateway = await openGateway({ http, services, hub, isKnownOrigin, redis });
+  const gateway = await openGateway({ http, services, hub, isKnownOrigin, revocations, live, redis });
   http.on("upgrade", refuseOtherUpgrades);
   try {
     await listen(http, port);
@@ -81,6 +92,7 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
     hub.close();
     await gateway.disconnect();
     await gateway.close();
+    await stopWatching();
     redis?.close();
     throw error;
   }
@@ -101,6 +113,7 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
       }, FINISH_MS);
       await Promise.all([closed, gateway.close()]);
       clearTimeout(giveUp);
+      await stopWatching();
       redis?.close();
     },
   };

@@ -59,7 +59,11 @@ export async function startServerFixture(options: FixtureOptions = {}): Promise<
   const services = await openServices({ ...accounts, redisUrl, secretKeys, models }, databaseUrl.href, log);
   const demo = await seedDemo(services, { demoOrigins: [ORIGIN, "https://*.wild.example"] });
   const other = await seedDemo(services, { demoOrigins: ["https://other.example"] });
-  const server = await startServer({ services, config: { redisUrl, publicUrl: null, trustedProxyHops: 1 }, port: 0 });
+  const server = await startServer({
+    services,
+    config: { nodeEnv: "test", redisUrl, publicUrl: null, trustedProxyHops: 1 },
+    port: 0,
+  });
   return {
     url: server.url,
     services,

@@ -8,11 +8,15 @@ import { toConversation, type ConversationRow } from "./conversation-row.ts";
 
 const insert = statement<ConversationRow>(
   "conversation_insert",
+  // The lock waits for whoever is merging the visitor into another one or erasing them, and then sees what became of them.
   `with agent as (
      select id from agents where id = $3 and published_version is not null
+   ), visitor as materialized (
+     select coalesce(merged_into, id) as id from visitors where id = $5 and erased_at is null for key share
    ), conversation as (
      insert into conversations (id, tenant_id, agent_id, site_id, visitor_id)
-     select $1, $2, agent.id, $4, $5 from agent returning *
+     select $1, $2, agent.id, $4, visitor.id from agent left join visitor on true
+     where $5::uuid is null or visitor.id is not null returning *
    ), head as (
      insert into conversation_heads (conversation_id, tenant_id) select id, tenant_id from conversation
    )

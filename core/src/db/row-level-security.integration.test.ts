@@ -14,6 +14,7 @@ import {
 } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
 import type { Ctx } from "../context.ts";
+import { createConversation } from "../conversations/create-conversation.ts";
 import { getConversation } from "../conversations/get-conversation.ts";
 import { listConversations } from "../conversations/list-conversations.ts";
 import { sendMessage } from "../conversations/send-message.ts";
@@ -29,6 +30,9 @@ import { getRun } from "../runs/get-run.ts";
 import { listRuns } from "../runs/list-runs.ts";
 import { startRun } from "../runs/start-run.ts";
 import { createSite } from "../sites/create-site.ts";
+import { rotateIdentitySecret } from "../sites/rotate-identity-secret.ts";
+import { eraseVisitor } from "../visitors/erase-visitor.ts";
+import { revokeSessions } from "../visitors/revoke-sessions.ts";
 import { openDatabase, type Database } from "./database.ts";
 import { ConversationEntity } from "./entities/entities.ts";
 import { inTenantEntities } from "./entity-transaction.ts";
@@ -66,7 +70,13 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
   await idempotent(ctx, request, async () => ({ done: true }));
   await createProviderKey(ctx, { provider: "openai", apiKey: "vendor-key-of-a-tenant" });
   await createDocument(ctx, { title: "Hours", url: null, text: "We open at nine." });
-  await visitorOf(tenant);
+  const visitor = await visitorOf(tenant);
+  await leaveSession(tenant, visitor);
+  const theirs = await createConversation(visitor, {});
+  if (visitor.actor.kind === "visitor") await eraseVisitor(ctx, visitor.actor.visitorId);
+  const gone = [uuidOf(await startConversation(tenant)), uuidOf(tenant.id)];
+  await spine.owner.query("delete from conversations where id = $1 and tenant_id = $2", gone);
+  expect((await getConversation(ctx, theirs.id)).visitorId).toBeNull();
   const { run } = await ask(ctx, id);
   runId = run.id;
   await work(spine, worker, run.id);
@@ -86,6 +96,18 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
     [uuidOf(newId("member")), uuidOf(tenant.id), id, randomBytes(32)],
   );
   return id;
+}
+
+/** Of visitors who were identified, and of sessions that ended. */
+async function leaveSession({ ctx, siteId, id }: TestTenant, visitor: Ctx): Promise<void> {
+  await rotateIdentitySecret(ctx, { siteId, overlapSeconds: 0 });
+  if (visitor.actor.kind !== "visitor") throw new Error("not a visitor");
+  await revokeSessions(ctx, visitor.actor.visitorId);
+  await spine.owner.query(
+    `insert into used_identity_tokens (site_id, token_hash, tenant_id, session_id, expires_at)
+     values ($1, $2, $3, $4, now() + interval '1 hour')`,
+    [uuidOf(siteId), randomBytes(32), uuidOf(id), uuidOf(newId("session"))],
+  );
 }
 
 interface Table {
@@ -156,7 +178,7 @@ describe("the catalogue", () => {
     expect(login.rows).toEqual([{ rolcanlogin: false }]);
   });
 
-  test("lets nobody but the append write the log, and nobody at all change it", async () => {
+  test("lets nobody but its functions write the log: one adds, one hides what an erasure names, one removes what is gone", async () => {
     const { rows } = await spine.owner.query<{ table: string; role: string; privileges: string[] }>(
       `select c.oid::regclass::text as table, role,
          array(select p from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) p
@@ -167,7 +189,24 @@ describe("the catalogue", () => {
     );
     expect(rows.length).toBeGreaterThan(20);
     const granted = rows.filter(({ privileges }) => privileges.length > 0);
-    expect(granted).toEqual([{ table: "events", role: systemRole, privileges: ["INSERT"] }]);
+    expect(granted).toEqual([{ table: "events", role: systemRole, privileges: ["INSERT", "UPDATE", "DELETE"] }]);
+    const writers = await spine.owner.query<{ name: string; writes: string[] }>(
+      `select p.proname as name, array(select distinct m[1] from regexp_matches(lower(p.prosrc), '(insert into|update|delete from) events\\M', 'g') m) as writes
+       from pg_proc p where p.pronamespace = 'public'::regnamespace and lower(p.prosrc) ~ '(insert into|update|delete from) events\\M'
+       order by 1`,
+    );
+    expect(writers.rows).toEqual([
+      { name: "append_events", writes: ["insert into"] },
+      { name: "append_to_conversation", writes: ["insert into"] },
+      { name: "erase_conversation", writes: ["update"] },
+      { name: "purge_deleted_log", writes: ["delete from"] },
+    ]);
+    const columns = await spine.owner.query<{ name: string }>(
+      `select attname as name from pg_attribute
+       where attrelid = 'events'::regclass and attnum > 0 and has_column_privilege($1, attrelid, attnum, 'UPDATE') order by 1`,
+      [systemRole],
+    );
+    expect(columns.rows.map(({ name }) => name)).toEqual(["correlation_id", "event"]);
   });
 
   test("keeps the serving role's password from the serving role, and from everyone but the owner", async () => {

@@ -10,7 +10,11 @@ export interface PublishedBatch {
 }
 
 /** Process-to-process advice. Losing one is harmless: Postgres has the truth, this only makes it quick. */
-export type ControlMessage = { kind: "run.cancelled"; runId: string } | { kind: "provider_keys.changed"; tenantId: TenantId } | { kind: "hint"; hint: Hint };
+export type ControlMessage =
+  | { kind: "run.cancelled"; runId: string }
+  | { kind: "provider_keys.changed"; tenantId: TenantId }
+  | { kind: "credentials.revoked" }
+  | { kind: "hint"; hint: Hint };
 
 export interface BusSubscription {
   /** Resolves once batches arrive, so that a backfill read afterwards overlaps them; while the bus is away it waits. */

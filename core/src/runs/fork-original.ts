@@ -4,7 +4,7 @@ import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import type { QueueClass } from "@agent-engine/protocol/resources.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
-import { notFound } from "../errors.ts";
+import { notFound, ProblemError } from "../errors.ts";
 import { toEnvelopes, type EventRow } from "../events/read-events.ts";
 import { idOf, uuidOf } from "../ids.ts";
 import type { OriginalStep } from "./fork-history.ts";
@@ -73,6 +73,29 @@ const steps = statement<StepRow>(
      from tool_invocations i where i.run_id = s.run_id and i.step_index = s.step_index) as invocations
    from steps s where s.run_id = $1 order by s.step_index`,
 );
+
+const hold = statement(
+  "fork_hold_original",
+  "select c.id from runs r join conversations c on c.id = r.conversation_id where r.id = $1 for key share of c",
+);
+
+// A statement of its own, so that it sees what the lock has waited for.
+const isErased = statement(
+  "fork_original_erased",
+  "select 1 from runs r join erased_conversations e on e.conversation_id = r.conversation_id where r.id = $1",
+);
+
+/**
+ * Keeps the conversation from being erased or deleted while it is copied, so that no copy is left behind. Throws
+ * `conflict` when its visitor was erased.
+ */
+export async function holdForCopying(tx: Tx, runId: string): Promise<void> {
+  await tx.query(hold, [uuidOf(runId)]);
+  const [erased] = await tx.query(isErased, [uuidOf(runId)]);
+  if (erased) {
+    throw new ProblemError("conflict", "The visitor of this conversation was erased: there is nothing left to fork.");
+  }
+}
 
 /** Throws `not_found` for a run that is not there or not this tenant's. */
 export async function readOriginal(tx: Tx, runId: string): Promise<Original> {

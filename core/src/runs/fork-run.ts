@@ -7,7 +7,7 @@ import { parseId } from "../ids.ts";
 import { audit } from "../audit/audit.ts";
 import { enqueueRun } from "./enqueue-run.ts";
 import { forkHistory } from "./fork-history.ts";
-import { readLogUpTo, readOriginal, type Original } from "./fork-original.ts";
+import { holdForCopying, readLogUpTo, readOriginal, type Original } from "./fork-original.ts";
 import type { ForkChanges, ForkSettings } from "./fork-settings.ts";
 import { storeFork } from "./fork-store.ts";
 import { findRun } from "./get-run.ts";
@@ -29,6 +29,7 @@ const MAX_COPIED_EVENTS = 100_000;
 export async function forkRun(ctx: Ctx, { runId: id, atSeq, changes }: ForkRun): Promise<Submission> {
   const runId = parseId("run", id, "run");
   return transact(ctx, async (tx) => {
+    await holdForCopying(tx, runId);
     const original = await readOriginal(tx, runId);
     const origin: ForkOrigin = {
       runId,

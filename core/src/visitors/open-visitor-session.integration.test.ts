@@ -8,7 +8,7 @@ import { createSite } from "../sites/create-site.ts";
 import { isOriginKnown } from "../tenancy/is-origin-known.ts";
 import { resolveApiKey } from "../tenancy/resolve-api-key.ts";
 import { resolvePublishableKey } from "../tenancy/resolve-publishable-key.ts";
-import { openVisitorSession } from "./open-visitor-session.ts";
+import { openVisitorSession, type EarlierSession } from "./open-visitor-session.ts";
 
 let spine: Spine;
 let tenant: TestTenant;
@@ -23,11 +23,18 @@ beforeAll(async () => {
 });
 afterAll(() => spine.close());
 
+/** As a page with an earlier token would. */
 const open = (visitorId?: string, of = tenant) =>
   openVisitorSession(of.ctx, {
     siteId: of.siteId as SiteId,
-    ...(visitorId === undefined ? {} : { visitorId: visitorId as VisitorId }),
+    ...(visitorId === undefined ? {} : { earlier: earlierOf(visitorId) }),
   });
+const earlierOf = (visitorId: string): EarlierSession => ({
+  visitorId: visitorId as VisitorId,
+  sessionId: newId("session"),
+  issuedAt: Date.now(),
+  identifiedAt: null,
+});
 
 test("a new visitor is made, and known again; what the widget needs comes with it, and no more", async () => {
   const first = await open();
@@ -45,6 +52,8 @@ test("a new visitor is made, and known again; what the widget needs comes with i
       },
       theme: {},
     },
+    sessionId: expect.stringMatching(/^session_[0-9a-f]{32}$/),
+    identifiedAt: null,
   });
   expect((await open(first.visitor.id)).visitor).toEqual(first.visitor);
   expect((await open()).visitor.id).not.toBe(first.visitor.id);
@@ -53,7 +62,7 @@ test("a new visitor is made, and known again; what the widget needs comes with i
 test("a visitor who is gone, or belongs to another site or tenant, is a new one", async () => {
   const { visitor } = await open();
   const second = await createSite(tenant.ctx, { name: "Second", agentId: tenant.agentId, allowedOrigins: [] });
-  const elsewhere = await openVisitorSession(tenant.ctx, { siteId: second.id, visitorId: visitor.id as VisitorId });
+  const elsewhere = await openVisitorSession(tenant.ctx, { siteId: second.id, earlier: earlierOf(visitor.id) });
   expect(elsewhere.visitor.id).not.toBe(visitor.id);
   expect((await open(visitor.id, other)).visitor.id).not.toBe(visitor.id);
   expect((await open(newId("visitor"))).visitor.id).toMatch(/^visitor_/);

@@ -1,6 +1,13 @@
 import { createHash, hkdfSync } from "node:crypto";
-import { SignJWT, jwtVerify } from "jose";
-import { isId, type AgentId, type SiteId, type TenantId, type VisitorId } from "@agent-engine/protocol/ids.ts";
+import { SignJWT, jwtVerify, type JWTPayload } from "jose";
+import {
+  isId,
+  type AgentId,
+  type SessionId,
+  type SiteId,
+  type TenantId,
+  type VisitorId,
+} from "@agent-engine/protocol/ids.ts";
 import type { Secrets } from "../context.ts";
 import { ProblemError } from "../errors.ts";
 
@@ -11,11 +18,18 @@ export interface VisitorClaims {
   agentId: AgentId;
   /** The page's origin the token was made for; it is refused from any other. */
   origin: string;
+  /** What one browser holds: every renewal keeps it, `reset` ends it. */
+  sessionId: SessionId;
+  /** When the customer's server last vouched for the visitor, ms since the epoch; null: they are anonymous. */
+  identifiedAt: number | null;
 }
 
 export const VISITOR_TOKEN_SECONDS = 60 * 60;
 /** How long after its end a token may still be exchanged for a new one of the same visitor. */
 export const VISITOR_TOKEN_RENEWAL_SECONDS = 60 * 60 * 24 * 90;
+
+/** A signed JWT in its compact form, and nothing around it. */
+export const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 const ISSUER = "agent-engine";
 const AUDIENCE = "visitor";
@@ -53,6 +67,10 @@ export async function signVisitorToken(
     site: claims.siteId,
     agent: claims.agentId,
     origin: claims.origin,
+    session: claims.sessionId,
+    identified: claims.identifiedAt,
+    // To the millisecond: a session that was opened in the second of a revocation lies before it or after it.
+    issued: now,
   })
     .setProtectedHeader({ alg: "HS256", kid: id, typ: "JWT" })
     .setIssuer(ISSUER)
@@ -64,8 +82,8 @@ export async function signVisitorToken(
   return { token, expiresAt: new Date(expires * 1000).toISOString() };
 }
 
-/** Claims of a token that was verified; `expiresAt` in ms since the epoch. */
-export type VerifiedVisitor = VisitorClaims & { expiresAt: number };
+/** Claims of a token that was verified; times in ms since the epoch. */
+export type VerifiedVisitor = VisitorClaims & { issuedAt: number; expiresAt: number };
 
 /** Tokens verified lately: a visitor sends the same one with every request of an hour, and verifying takes its time. */
 const verified = new WeakMap<Secrets, Map<string, VerifiedVisitor>>();
@@ -100,6 +118,8 @@ async function verifyAnew(
   options: { graceSeconds?: number },
 ): Promise<VerifiedVisitor> {
   try {
+    // Decoders of base64 forgive spaces; what is compared, cached and logged must have one form.
+    if (!COMPACT.test(token)) throw new Error("not in compact form");
     const { payload } = await jwtVerify(
       token,
       (header) => {
@@ -113,14 +133,10 @@ async function verifyAnew(
         audience: AUDIENCE,
         currentDate: new Date(now),
         clockTolerance: options.graceSeconds ?? 0,
-        requiredClaims: ["sub", "exp", "tenant", "site", "agent", "origin"],
+        requiredClaims: ["sub", "exp", "tenant", "site", "agent", "origin", "session", "issued"],
       },
     );
-    const { sub, tenant, site, agent, origin, exp } = payload;
-    if (!isId("visitor", sub) || !isId("tenant", tenant) || !isId("site", site) || !isId("agent", agent))
-      throw new Error("bad claims");
-    if (typeof origin !== "string" || exp === undefined) throw new Error("bad claims");
-    return { tenantId: tenant, siteId: site, visitorId: sub, agentId: agent, origin, expiresAt: exp * 1000 };
+    return toClaims(payload);
   } catch (cause) {
     throw new ProblemError(
       "unauthenticated",
@@ -128,4 +144,23 @@ async function verifyAnew(
       { cause },
     );
   }
+}
+
+function toClaims({ sub, tenant, site, agent, origin, exp, session, issued, identified }: JWTPayload): VerifiedVisitor {
+  if (!isId("visitor", sub) || !isId("tenant", tenant) || !isId("site", site) || !isId("agent", agent))
+    throw new Error("bad claims");
+  if (!isId("session", session) || typeof origin !== "string" || exp === undefined) throw new Error("bad claims");
+  if (typeof issued !== "number" || (identified !== null && typeof identified !== "number"))
+    throw new Error("bad claims");
+  return {
+    tenantId: tenant,
+    siteId: site,
+    visitorId: sub,
+    agentId: agent,
+    origin,
+    sessionId: session,
+    identifiedAt: identified,
+    issuedAt: issued,
+    expiresAt: exp * 1000,
+  };
 }

@@ -12,6 +12,8 @@ export const visitorSessionRequest = z.strictObject({
   publishableKey: z.string().min(1).max(200),
   identityToken: z.string().max(8_000).optional(),
   visitorToken: z.string().max(8_000).optional(),
+  /** Ends the session of `visitorToken`, and begins another as a new visitor. */
+  reset: z.boolean().optional(),
 });
 
 export const conversationRequest = z.strictObject({ agentId: z.string().max(100).optional() });

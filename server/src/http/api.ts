@@ -9,7 +9,7 @@ import type { Ctx, Services } from "@agent-engine/core/context.ts";
 import type { Session } from "@agent-engine/core/members/resolve-session.ts";
 import { PERMISSIONS } from "@agent-engine/core/members/permissions.ts";
 import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
-import { authenticate, authorize, bearerOf, type Access } from "./authenticate.ts";
+import { authenticate, authorize, bearerOf, type Access, type Authority } from "./authenticate.ts";
 import { authenticateMember, isMembers, sessionOf, signedOut } from "./authenticate-member.ts";
 import { clientAddress } from "./client-address.ts";
 import { asksForLines, JSON_LINES, lineResponse } from "./json-lines.ts";
@@ -96,9 +96,9 @@ export interface Api {
     spec: RouteSpec<Path, Query, Body, Answer>,
     verb: (call: Call<Path, Query, Body>) => Promise<Answer>,
   ): void;
-  /** A route that answers with server-sent events. */
+  /** A route whose answer goes on: server-sent events, or the media type it names. */
   stream<const Path extends string, Query = unknown>(
-    spec: Declared<Path, Query>,
+    spec: Declared<Path, Query> & { streamed?: { mediaType: string; description: string } },
     open: (call: StreamCall<Path, Query>) => Promise<Response>,
   ): void;
   /** A route for whoever is signed in. */
@@ -118,16 +118,22 @@ export interface Api {
   ): void;
 }
 
+export interface ApiOptions {
+  trustedOrigins: TrustedOrigins;
+  trustedProxyHops: number;
+  revocations: Authority["revocations"];
+}
+
 export function createApi(
   app: OpenAPIHono<AppEnv>,
   services: Services,
   table: RouteTable,
-  { trustedOrigins, trustedProxyHops }: { trustedOrigins: TrustedOrigins; trustedProxyHops: number },
+  { trustedOrigins, trustedProxyHops, revocations }: ApiOptions,
 ): Api {
   async function enter(c: AppContext, access: Access): Promise<{ principal: Principal; ctx: Ctx }> {
     const principal = isMembers(services, c)
       ? await authenticateMember(services, trustedOrigins, c)
-      : await authenticate(services, bearerOf(c.req.header("authorization")), c.req.header("origin"));
+      : await authenticate({ services, revocations }, bearerOf(c.req.header("authorization")), c.req.header("origin"));
     c.set("principal", principal);
     authorize(principal, access);
     return {
@@ -184,8 +190,10 @@ export function createApi(
       declare(spec, {
         responses: {
           200: {
-            description: "Server-sent events: `id` is the seq, `data` an envelope. Reconnect with `Last-Event-ID`.",
-            content: { "text/event-stream": { schema: z.string() } },
+            description:
+              spec.streamed?.description ??
+              "Server-sent events: `id` is the seq, `data` an envelope. Reconnect with `Last-Event-ID`.",
+            content: { [spec.streamed?.mediaType ?? "text/event-stream"]: { schema: z.string() } },
           },
         },
       });

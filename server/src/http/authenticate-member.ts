@@ -58,11 +58,19 @@ export async function authenticateMember(
         );
   }
   const { tenantId, memberId, role } = membership;
+  const cookie = c.req.header("cookie");
   return {
     tenantId,
     actor: { kind: "member", memberId, userId: session.user.id, role },
     expiresAt: session.expiresAt,
     origin: null,
+    lasting: {
+      key: `${cookie} ${memberId}`,
+      stillHolds: async () => {
+        const now = await resolveSession(services, cookie);
+        return now?.memberships.some((each) => each.memberId === memberId && each.role === role) ?? false;
+      },
+    },
   };
 }
 

@@ -2,6 +2,7 @@ import type { Services } from "@agent-engine/core/context.ts";
 import { ProblemError } from "@agent-engine/core/errors.ts";
 import { isAllowed, type Permission } from "@agent-engine/core/members/permissions.ts";
 import { resolveApiKey } from "@agent-engine/core/tenancy/resolve-api-key.ts";
+import type { Revocations } from "@agent-engine/core/visitors/revocations.ts";
 import { verifyVisitorToken } from "@agent-engine/core/visitors/visitor-token.ts";
 import { parseOrigin } from "@agent-engine/core/sites/origin.ts";
 import type { Principal } from "./request.ts";
@@ -10,6 +11,12 @@ import type { Principal } from "./request.ts";
 export interface Access {
   scope: Permission;
   visitor: boolean;
+}
+
+/** What credentials are checked with. */
+export interface Authority {
+  services: Services;
+  revocations: Pick<Revocations, "isRevoked">;
 }
 
 /** Reads `Authorization: Bearer …`; throws `unauthenticated` when there is none. */
@@ -27,7 +34,7 @@ export function bearerOf(header: string | null | undefined): string {
  * refused; one that names none (a server, curl) is not a page and needs no origin.
  */
 export async function authenticate(
-  services: Services,
+  { services, revocations }: Authority,
   token: string,
   originHeader: string | null | undefined,
 ): Promise<Principal> {
@@ -42,11 +49,15 @@ export async function authenticate(
   if (originHeader != null && parseOrigin(originHeader) !== claims.origin) {
     throw new ProblemError("origin_not_allowed", "This visitor token was made for another origin. Open a new session.");
   }
+  if (revocations.isRevoked(claims)) {
+    throw new ProblemError("unauthenticated", "This visitor's session has ended. Open a new visitor session.");
+  }
   return {
     tenantId: claims.tenantId,
     actor: { kind: "visitor", visitorId: claims.visitorId, siteId: claims.siteId, agentId: claims.agentId },
     expiresAt: claims.expiresAt,
     origin: claims.origin,
+    visitor: claims,
   };
 }
 
@@ -56,7 +67,13 @@ async function authenticateSecretKey(services: Services, key: string): Promise<P
     throw new ProblemError("unauthenticated", "This secret key is unknown, revoked or expired. Make a new one.");
   }
   const { tenantId, apiKeyId, scopes } = resolved;
-  return { tenantId, actor: { kind: "secret_key", apiKeyId, scopes }, expiresAt: null, origin: null };
+  return {
+    tenantId,
+    actor: { kind: "secret_key", apiKeyId, scopes },
+    expiresAt: null,
+    origin: null,
+    lasting: { key, stillHolds: async () => (await resolveApiKey(services, key)) !== null },
+  };
 }
 
 /** Throws `forbidden` when the credential is good but may not do this. */

@@ -2,6 +2,7 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { Actor, Ctx, Services } from "@agent-engine/core/context.ts";
 import { newId } from "@agent-engine/core/ids.ts";
+import type { VerifiedVisitor } from "@agent-engine/core/visitors/visitor-token.ts";
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 
 /** Who a request speaks for, once its credential has been checked. */
@@ -12,6 +13,10 @@ export interface Principal {
   expiresAt: number | null;
   /** The origin a visitor's token is bound to. */
   origin: string | null;
+  /** What a visitor's token says. */
+  visitor?: VerifiedVisitor;
+  /** A credential that lasts until it is revoked: whether it is still good, and by what others hold the same one. */
+  lasting?: { key: string; stillHolds(): Promise<boolean> };
 }
 
 export interface AppEnv {

@@ -13,7 +13,7 @@ const VISITOR = {
 function serve(fixture: HubFixture, expiresAt: number | null = null) {
   const app = new Hono<AppEnv>();
   const principal: Principal = { ...VISITOR, expiresAt };
-  const source = { hub: fixture.hub, clock: () => Date.now() };
+  const source = { hub: fixture.hub, clock: () => Date.now(), live: { watch: () => () => {} } };
   app.get("/", (c) =>
     openEventStream(c, source, principal, { conversationId: CONVERSATION, runId: null, runEnded: false, after: 0 }),
   );

@@ -2,6 +2,7 @@ import type { AppContext, Principal } from "../http/request.ts";
 import { audienceOf } from "./audience.ts";
 import type { Frame, FrameEncoder } from "./frame.ts";
 import type { Hub } from "./hub.ts";
+import type { LiveConnections } from "./live-connections.ts";
 import { MAX_BUFFERED_BYTES, type EndReason, type Reader, type Sink } from "./reader.ts";
 
 const HEARTBEAT_MS = 15_000;
@@ -21,6 +22,7 @@ export interface EventSource {
   hub: Hub;
   /** Milliseconds since the epoch. */
   clock: () => number;
+  live: Pick<LiveConnections, "watch">;
 }
 
 export interface EventStreamRequest {
@@ -37,7 +39,7 @@ const encodeEvents: FrameEncoder<Uint8Array> = (frame: Frame) =>
 /** Answers with a stream of events, with or without Redis; the caller has checked that the principal may read them. */
 export async function openEventStream(
   c: AppContext,
-  { hub, clock }: EventSource,
+  { hub, clock, live }: EventSource,
   principal: Principal,
   request: EventStreamRequest,
 ): Promise<Response> {
@@ -46,7 +48,10 @@ export async function openEventStream(
   const stream = new EventStream();
   const { tenantId, actor, expiresAt } = principal;
   const reader = await hub.open({ ...request, tenantId, audience: audienceOf(actor) }, stream);
-  stream.follow(reader, expiresAt === null ? null : expiresAt - clock());
+  stream.follow(reader, {
+    expiresInMs: expiresAt === null ? null : expiresAt - clock(),
+    watch: (end) => live.watch(principal, end),
+  });
   return new Response(stream.readable, { headers: EVENT_STREAM_HEADERS });
 }
 
@@ -57,6 +62,7 @@ class EventStream implements Sink {
   #reader: Reader | null = null;
   #onDrained: (() => void) | null = null;
   #timers: NodeJS.Timeout[] = [];
+  #stopWatching = (): void => {};
 
   constructor() {
     this.readable = new ReadableStream<Uint8Array>(
@@ -72,10 +78,14 @@ class EventStream implements Sink {
     this.#write(Buffer.from(`retry: ${RETRY_MS}\n\n`));
   }
 
-  /** Starts the heartbeat, and ends the stream when its credential ends. */
-  follow(reader: Reader, expiresInMs: number | null): void {
+  /** Starts the heartbeat, and ends the stream when its credential ends or is revoked. */
+  follow(
+    reader: Reader,
+    { expiresInMs, watch }: { expiresInMs: number | null; watch: (end: () => void) => () => void },
+  ): void {
     if (!this.#controller) return reader.close();
     this.#reader = reader;
+    this.#stopWatching = watch(() => this.#finish());
     const heartbeat = setInterval(() => this.#heartbeat(), HEARTBEAT_MS);
     this.#timers.push(heartbeat.unref());
     if (expiresInMs === null) return;
@@ -124,6 +134,7 @@ class EventStream implements Sink {
   #stop(): void {
     this.#controller = null;
     for (const timer of this.#timers) clearTimeout(timer);
+    this.#stopWatching();
     this.#reader?.close();
   }
 }

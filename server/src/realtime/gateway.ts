@@ -2,11 +2,13 @@ import type { Server as HttpServer } from "node:http";
 import { Server } from "socket.io";
 import type { Services } from "@agent-engine/core/context.ts";
 import { REALTIME_PATH, type RealtimeRefusal } from "@agent-engine/protocol/realtime.ts";
+import type { Authority } from "../http/authenticate.ts";
 import type { IsKnownOrigin } from "../http/known-origins.ts";
 import { toProblemError } from "../http/problem.ts";
 import { correlationIdOf } from "../http/request.ts";
 import { handshake } from "./handshake.ts";
 import type { Hub } from "./hub.ts";
+import type { LiveConnections } from "./live-connections.ts";
 import type { RedisAdapter } from "./redis-adapter.ts";
 import { toRefusal, UNAVAILABLE } from "./refusal.ts";
 import { serveSocket } from "./serve-socket.ts";
@@ -22,6 +24,8 @@ export interface GatewayOptions {
   services: Services;
   hub: Hub;
   isKnownOrigin: IsKnownOrigin;
+  revocations: Authority["revocations"];
+  live: Pick<LiveConnections, "watch">;
   /** Null in a single process. */
   redis: RedisAdapter | null;
 }
@@ -34,7 +38,15 @@ export interface Gateway {
 }
 
 /** The Socket.IO gateway: checks handshakes, and opens readers on the hub. Commands go over HTTP, never here. */
-export async function openGateway({ http, services, hub, isKnownOrigin, redis }: GatewayOptions): Promise<Gateway> {
+export async function openGateway({
+  http,
+  services,
+  hub,
+  isKnownOrigin,
+  revocations,
+  live,
+  redis,
+}: GatewayOptions): Promise<Gateway> {
   const io: RealtimeServer = new Server(http, {
     path: REALTIME_PATH,
     serveClient: false,
@@ -55,7 +67,7 @@ export async function openGateway({ http, services, hub, isKnownOrigin, redis }:
     const correlationId = correlationIdOf(typeof requestId === "string" ? requestId : null);
     try {
       const request = { token: auth["token"], origin: headers.origin, connections: io.engine.clientsCount };
-      const principal = await handshake({ services, isKnownOrigin }, request);
+      const principal = await handshake({ services, revocations, isKnownOrigin }, request);
       socket.data = { principal, correlationId };
     } catch (error) {
       const refusal = toRefusal(error);
@@ -68,7 +80,7 @@ export async function openGateway({ http, services, hub, isKnownOrigin, redis }:
   }
 
   io.use((socket, next) => void admit(socket, next));
-  io.on("connection", (socket) => serveSocket(services, hub, socket));
+  io.on("connection", (socket) => serveSocket({ services, hub, live }, socket));
   const stopHints = await services.bus.control.subscribe((message) => {
     if (message.kind === "hint") io.local.to(roomOf(message.hint.conversationId)).emit("hint", message.hint);
   });

@@ -1,5 +1,4 @@
-import type { Services } from "@agent-engine/core/context.ts";
-import { authenticate } from "../http/authenticate.ts";
+import { authenticate, type Authority } from "../http/authenticate.ts";
 import type { IsKnownOrigin } from "../http/known-origins.ts";
 import type { Principal } from "../http/request.ts";
 import { HandshakeRefused, UNAVAILABLE } from "./refusal.ts";
@@ -19,10 +18,10 @@ export interface HandshakeRequest {
  * that origin. Without the bus a socket would look alive and show nothing, so it is refused with a clear status.
  */
 export async function handshake(
-  { services, isKnownOrigin }: { services: Services; isKnownOrigin: IsKnownOrigin },
+  { isKnownOrigin, ...authority }: Authority & { isKnownOrigin: IsKnownOrigin },
   { token, origin, connections }: HandshakeRequest,
 ): Promise<Principal> {
-  if (!services.bus.isHealthy()) {
+  if (!authority.services.bus.isHealthy()) {
     throw new HandshakeRefused(UNAVAILABLE.code, UNAVAILABLE.detail);
   }
   if (connections > MAX_CONNECTIONS) {
@@ -34,7 +33,7 @@ export async function handshake(
   if (typeof token !== "string" || token === "" || token.length > 8_192) {
     throw new HandshakeRefused("unauthenticated", "Connect with `auth: { token }`: a visitor token or a secret key.");
   }
-  const principal = await authenticate(services, token, origin);
+  const principal = await authenticate(authority, token, origin);
   if (
     principal.actor.kind === "secret_key" &&
     !["*", "conversations:read"].some((scope) => hasScope(principal, scope))

@@ -3,6 +3,7 @@ import type { SubscribeAck } from "@agent-engine/protocol/realtime.ts";
 import { toProblemError } from "../http/problem.ts";
 import { contextOf, type Principal } from "../http/request.ts";
 import type { Hub } from "./hub.ts";
+import type { LiveConnections } from "./live-connections.ts";
 import { SocketOutlet } from "./socket-outlet.ts";
 import { roomOf, type RealtimeSocket } from "./socket.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -11,8 +12,14 @@ import { createTypingRelay } from "./typing.ts";
 /** Longest delay a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+export interface SocketServer {
+  services: Services;
+  hub: Hub;
+  live: Pick<LiveConnections, "watch">;
+}
+
 /** Serves one admitted socket until it goes. */
-export function serveSocket(services: Services, hub: Hub, socket: RealtimeSocket): void {
+export function serveSocket({ services, hub, live }: SocketServer, socket: RealtimeSocket): void {
   const { principal, correlationId } = socket.data;
   const log = services.log.child({ correlationId, tenantId: principal.tenantId, actor: principal.actor.kind });
   const ctx = contextOf(services, principal, correlationId);
@@ -62,8 +69,13 @@ export function serveSocket(services: Services, hub: Hub, socket: RealtimeSocket
   socket.on("typing", createTypingRelay(socket, subscriptions, services));
 
   const expiry = endWithCredential(socket, principal, services);
+  const stopWatching = live.watch(principal, () => {
+    log.info("socket's credential was revoked");
+    sayGoodbye(socket, "Your session has ended. Get a new credential, then reconnect.");
+  });
   socket.on("disconnect", (reason) => {
     clearTimeout(expiry);
+    stopWatching();
     subscriptions.close();
     log.info({ reason, durationMs: services.clock() - startedAt }, "socket disconnected");
   });
@@ -78,9 +90,12 @@ function endWithCredential(
   if (principal.expiresAt === null) return undefined;
   const delayMs = Math.min(Math.max(principal.expiresAt - services.clock(), 0), MAX_TIMER_MS);
   const timer = setTimeout(() => {
-    const detail = "The visitor token has ended. Open a new visitor session, then reconnect.";
-    socket.emit("closing", { code: "unauthenticated", retryable: true, detail });
-    socket.disconnect(true);
+    sayGoodbye(socket, "The visitor token has ended. Open a new visitor session, then reconnect.");
   }, delayMs);
   return timer.unref();
+}
+
+function sayGoodbye(socket: RealtimeSocket, detail: string): void {
+  socket.emit("closing", { code: "unauthenticated", retryable: true, detail });
+  socket.disconnect(true);
 }

@@ -2,7 +2,10 @@ import type { Actor, Services } from "@agent-engine/core/context.ts";
 import { ProblemError } from "@agent-engine/core/errors.ts";
 import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
 import { resolvePublishableKey, type ResolvedSite } from "@agent-engine/core/tenancy/resolve-publishable-key.ts";
-import { openVisitorSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
+import { readIdentityKeys } from "@agent-engine/core/sites/read-identity-keys.ts";
+import { verifyIdentityToken } from "@agent-engine/core/visitors/identity-token.ts";
+import type { JwksReader } from "@agent-engine/core/visitors/jwks.ts";
+import { openVisitorSession, type EarlierSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
 import {
   signVisitorToken,
   verifyVisitorToken,
@@ -20,7 +23,7 @@ import { visitorSessionSchema } from "../openapi/schemas.ts";
 /** Nobody is known yet: the session is opened by the platform itself, in the site's tenant. */
 const PLATFORM: Actor = { kind: "worker" };
 
-export function visitorSessionRoutes(api: Api, services: Services): void {
+export function visitorSessionRoutes(api: Api, services: Services, jwks: JwksReader): void {
   api.public(
     {
       method: "post",
@@ -28,15 +31,12 @@ export function visitorSessionRoutes(api: Api, services: Services): void {
       tag: "Visitors",
       summary: "Open a visitor session",
       description:
-        "The only route a publishable key opens. Called by a page on one of the site's allowed origins; the token works from there only, for an hour. Send the last `visitorToken`, even an ended one, to stay the same visitor.",
+        "The only route a publishable key opens. Called by a page on one of the site's allowed origins; the token works from there only, for an hour. Send the last `visitorToken`, even an ended one, to stay the same visitor; with an `identityToken` of your server to become who it names, with what was said before; with `reset` to end that session and be somebody new.",
       body: visitorSessionRequest,
       status: 201,
       answer: visitorSessionSchema,
     },
     async (c, body) => {
-      if (body.identityToken !== undefined) {
-        throw new ProblemError("invalid_request", "`identityToken` is not supported yet. Leave it out.");
-      }
       const site = await resolvePublishableKey(services, body.publishableKey);
       if (!site) {
         throw new ProblemError(
@@ -45,10 +45,20 @@ export function visitorSessionRoutes(api: Api, services: Services): void {
         );
       }
       const origin = allowedOrigin(site, c.req.header("origin"));
-      const visitorId = await earlierVisitor(services, site, body.visitorToken);
-      const { tenantId } = site;
+      const { tenantId, siteId } = site;
+      const platform = { services, tenantId, actor: PLATFORM, correlationId: c.get("correlationId") };
+      const earlier = await earlierSession(services, site, body.visitorToken);
+      // Before the transaction: the customer's keys may have to be fetched.
+      const identity =
+        body.identityToken === undefined
+          ? null
+          : await verifyIdentityToken(
+              body.identityToken,
+              { keys: await readIdentityKeys(platform, jwks, siteId), audience: [siteId, body.publishableKey] },
+              services.clock(),
+            );
       const answer = await idempotent(
-        { services, tenantId, actor: PLATFORM, correlationId: c.get("correlationId") },
+        platform,
         {
           key: c.req.header("idempotency-key") ?? null,
           route: "POST /v1/visitor-sessions",
@@ -58,15 +68,22 @@ export function visitorSessionRoutes(api: Api, services: Services): void {
           status: 201,
         },
         async (ctx) => ({
-          ...(await openVisitorSession(ctx, { siteId: site.siteId, ...(visitorId === null ? {} : { visitorId }) })),
+          ...(await openVisitorSession(ctx, {
+            siteId,
+            isReset: body.reset ?? false,
+            ...(earlier ? { earlier } : {}),
+            ...(identity ? { identity } : {}),
+          })),
           issuedAt: services.clock(),
         }),
       );
       // Signing the saved moment again gives the same token, so a replay answers the same and no token is ever stored.
-      const { visitor, site: profile, issuedAt } = answer.body;
+      const { visitor, site: profile, issuedAt, sessionId, identifiedAt } = answer.body;
       const claims = {
         tenantId,
-        siteId: site.siteId,
+        siteId,
+        sessionId,
+        identifiedAt,
         visitorId: visitor.id as VisitorId,
         agentId: site.agentId,
         origin,
@@ -95,17 +112,17 @@ function allowedOrigin(site: ResolvedSite, header: string | undefined): string {
   );
 }
 
-/** The visitor of an earlier token of this site; null when it cannot be trusted any more: they become a new one. */
-async function earlierVisitor(
+/** What an earlier token of this site says; null when it cannot be trusted any more: they become a new visitor. */
+async function earlierSession(
   services: Services,
   site: ResolvedSite,
   token: string | undefined,
-): Promise<VisitorId | null> {
+): Promise<EarlierSession | null> {
   if (token === undefined) return null;
   try {
     const options = { graceSeconds: VISITOR_TOKEN_RENEWAL_SECONDS };
     const claims = await verifyVisitorToken(services.secrets, token, services.clock(), options);
-    return claims.siteId === site.siteId && claims.tenantId === site.tenantId ? claims.visitorId : null;
+    return claims.siteId === site.siteId && claims.tenantId === site.tenantId ? claims : null;
   } catch (error) {
     if (error instanceof ProblemError) return null;
     throw error;

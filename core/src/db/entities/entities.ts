@@ -19,6 +19,9 @@ const TenantSchema = defineEntity({
     createdAt: createdAt(),
     /** Runs it may have running at once; null: what the workers' configuration says. */
     maxRunning: p.integer().nullable(),
+    retentionDays: p.integer().nullable(),
+    retentionCursor: p.uuid().nullable(),
+    retentionSweptAt: p.datetime(3).nullable(),
   },
 });
 export class Tenant extends TenantSchema.class {}
@@ -107,6 +110,14 @@ const VisitorSchema = defineEntity({
     tenantId: tenantId(),
     siteId: p.type(new IdType("site")).nullable(),
     externalId: p.text().nullable(),
+    name: p.text().nullable(),
+    email: p.text().nullable(),
+    traits: p.json<Record<string, unknown>>(),
+    identifiedAt: p.datetime(3).nullable(),
+    sessionsValidAfter: p.datetime(3).nullable(),
+    mergedInto: p.type(new IdType("visitor")).nullable(),
+    erasedAt: p.datetime(3).nullable(),
+    erasureFinishedAt: p.datetime(3).nullable(),
     createdAt: createdAt(),
   },
 });
