@@ -110,6 +110,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         if (running.get(claim.runId) === abort) running.delete(claim.runId);
         served.add(queueClass, performance.now() - takenMs);
         release();
+        dispatcher?.ended();
       });
     } catch (error) {
       release();

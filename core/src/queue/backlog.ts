@@ -5,6 +5,8 @@
  */
 import type { QueueClass } from "@agent-engine/protocol/resources.ts";
 import type { Services } from "../context.ts";
+import { isPostgresUnavailable } from "../db/postgres-unavailable.ts";
+import { statement } from "../db/statement.ts";
 import { pickRuns } from "./pick-runs.ts";
 import type { Doorbell } from "./run-queue.ts";
 
@@ -25,9 +27,13 @@ export interface BacklogWorker {
 export interface Backlog {
   /** A place came free: look at once rather than in a moment. */
   look(): void;
+  /** A run has ended: where tenants at their caps have others waiting, one of those may go. */
+  ended(): void;
   /** Picks nothing more and waits for those being answered. */
   stop(): Promise<void>;
 }
+
+const uncap = statement<{ held_back: number }>("uncap_jobs", "select uncap_jobs() as held_back");
 
 export function serveBacklog(services: Pick<Services, "db" | "log">, worker: BacklogWorker): Backlog {
   const answering = new Set<Promise<void>>();
@@ -35,8 +41,16 @@ export function serveBacklog(services: Pick<Services, "db" | "log">, worker: Bac
   let current: Promise<void> | null = null;
   let again = false;
   let isStopped = false;
+  let areSomeHeldBack = false;
+
+  /** That Postgres is away is said elsewhere, once. */
+  function warn(error: unknown, about: object, message: string): void {
+    services.log[isPostgresUnavailable(error) ? "debug" : "warn"]({ err: error, ...about }, message);
+  }
 
   async function pickOnce(): Promise<void> {
+    const [capped] = await services.db.query(uncap, []);
+    areSomeHeldBack = (capped?.held_back ?? 0) > 0;
     const empty = new Set<QueueClass>();
     for (const { queueClass } of worker.turns()) {
       // Asked anew: the turn before took some.
@@ -56,7 +70,7 @@ export function serveBacklog(services: Pick<Services, "db" | "log">, worker: Bac
   function answer(queueClass: QueueClass, doorbell: Doorbell): void {
     const answered = worker
       .answer(queueClass, doorbell)
-      .catch((error: unknown) => services.log.warn({ err: error, ...doorbell }, "a picked run was not taken"))
+      .catch((error: unknown) => warn(error, { ...doorbell }, "a picked run was not taken"))
       .finally(() => {
         answering.delete(answered);
         if (answering.size === AT_ONCE - 1) look();
@@ -70,7 +84,7 @@ export function serveBacklog(services: Pick<Services, "db" | "log">, worker: Bac
       try {
         await pickOnce();
       } catch (error) {
-        services.log.warn({ err: error }, "those who wait could not be looked at");
+        warn(error, {}, "those who wait could not be looked at");
         break;
       }
     } while (again && !isStopped);
@@ -90,6 +104,9 @@ export function serveBacklog(services: Pick<Services, "db" | "log">, worker: Bac
   look();
   return {
     look,
+    ended() {
+      if (areSomeHeldBack) look();
+    },
     async stop() {
       isStopped = true;
       clearTimeout(timer);

@@ -68,7 +68,6 @@ async function touched(sql: string, values: unknown[] = []): Promise<Cost> {
 const statements: [name: string, sql: string, values: () => unknown[]][] = [
   ["the sweeper", "select * from sweep_runs('10 seconds', 500)", () => []],
   ["a worker that picks", "select * from dispatch_jobs($1, 'priority', 64)", () => [worker]],
-  ["who asks for free places", "select free_slots('priority')", () => []],
   ["a message that is handed over", "select first_job_state($1, 'priority')", () => [uuidOf(tenant.id)]],
   ["a run that ends", "select * from unblock_next($1)", () => [uuidOf("conv_00000000000000000000000000000000")]],
   ["who tells those who wait", "select queue_outlook('priority', 500, 200, 500)", () => []],

@@ -85,6 +85,7 @@ export function startDispatcher(services: Pick<Services, "db" | "bus" | "log">, 
   ];
   return {
     look: backlog.look,
+    ended: backlog.ended,
     async stop() {
       await Promise.all([backlog.stop(), ...tasks.map((task) => task.stop())]);
     },

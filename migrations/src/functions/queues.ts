@@ -7,7 +7,6 @@ import type { Roles } from "../roles.ts";
  */
 export function queueFunctions({ app, system }: Roles): string {
   const functions: [name: string, sql: string][] = [
-    ["free_slots", freeSlots],
     ["tenant_cap", tenantCap],
     ["tenant_has_place", tenantHasPlace],
     ["uncap_jobs", uncapJobs],
@@ -37,18 +36,6 @@ export function queueFunctions({ app, system }: Roles): string {
   `;
 }
 
-const freeSlots = `
-  -- Places of live workers for this class that no run and no rung doorbell has taken.
-  create function free_slots(of_class text) returns int language sql stable security definer
-    set search_path = pg_catalog, public, pg_temp as $$
-    select coalesce((
-        select sum(greatest(0, least(w.slots - w.active,
-          case when of_class = 'standard' then coalesce(w.background_slots, w.slots) - w.background_active else w.slots end)))
-        from workers w where w.expires_at > now()), 0)::int
-      - (select count(*) from (select 1 from jobs j where j.state = 'dispatched' and j.queue_class = of_class limit 4096) waiting)::int
-  $$;
-`;
-
 const tenantCap = `
   -- Runs the tenant may have running at once; null: any number.
   create function tenant_cap(of_tenant uuid) returns int language sql stable security definer
@@ -66,7 +53,10 @@ const tenantHasPlace = `
   create function tenant_has_place(of_tenant uuid, of_run uuid, of_hand_over int) returns boolean language plpgsql security definer
     set search_path = pg_catalog, public, pg_temp as $$
   declare
-    cap int := tenant_cap(of_tenant);
+    -- As tenant_cap, written out: this is on the way of every run.
+    cap int := coalesce(
+      (select t.max_running from tenants t where t.id = of_tenant),
+      (select min(w.tenant_runs) from workers w where w.expires_at > now()));
   begin
     if cap is null then return true; end if;
     perform pg_advisory_xact_lock(hashtextextended('agent-engine:tenant:' || of_tenant, 0));
@@ -117,12 +107,19 @@ const uncapJobs = `
 `;
 
 const firstJobState = `
-  -- \`dispatched\`: there is a place and nobody waits for it; \`pending\`: it waits for its turn; \`capped\`: also for its tenant's.
+  -- \`dispatched\`: there is a place and nobody waits for it; \`pending\`: it waits for its turn; \`capped\`: also for its
+  -- tenant's. Places of live workers for the class that no run and no rung doorbell has taken are free. tenant_cap is written out:
+  -- this is on the way of every message.
   create function first_job_state(of_tenant uuid, of_class text) returns text language plpgsql security definer
     set search_path = pg_catalog, public, pg_temp as $$
   declare
-    cap int := tenant_cap(of_tenant);
+    free bigint;
+    cap int;
   begin
+    select sum(greatest(0, least(w.slots - w.active,
+        case when of_class = 'standard' then coalesce(w.background_slots, w.slots) - w.background_active else w.slots end))), min(w.tenant_runs)
+      into free, cap from workers w where w.expires_at > now();
+    cap := coalesce((select t.max_running from tenants t where t.id = of_tenant), cap);
     if cap is not null and (
         exists (select 1 from jobs j where j.state = 'pending' and j.capped and j.tenant_id = of_tenant)
         or (select count(*) from (select 1 from runs r where r.tenant_id = of_tenant and r.status = 'running' limit cap) taken) >= cap
@@ -130,7 +127,11 @@ const firstJobState = `
       return 'capped';
     end if;
     if exists (select 1 from jobs j where j.state = 'pending' and not j.capped and j.queue_class = of_class) then return 'pending'; end if;
-    if free_slots(of_class) <= 0 and exists (select 1 from workers w where w.expires_at > now()) then return 'pending'; end if;
+    -- Without any worker it is rung: the first one that comes hears it.
+    if free is not null and free <= (
+        select count(*) from (select 1 from jobs j where j.state = 'dispatched' and j.queue_class = of_class limit 4096) rung) then
+      return 'pending';
+    end if;
     return 'dispatched';
   end $$;
 `;
