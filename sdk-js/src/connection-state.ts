@@ -13,7 +13,8 @@
  *   any ── close, or lost for a reason that will not change ──▶ closed ── open ──▶ connecting
  *
  * `degraded` still receives events: from the SSE stream, or by asking (`via`); only when both fail is `via` null and the
- * reader cut off. The socket is tried again from there, with backoff, for as long as it takes.
+ * reader cut off. A server that says that realtime is unavailable answers, so asking it is taken to work until it fails.
+ * The socket is tried again from there, with backoff, for as long as it takes.
  */
 import type { RealtimeErrorCode } from "@agent-engine/protocol/problems.ts";
 
@@ -51,8 +52,9 @@ export function transition(state: ConnectionState, event: ConnectionEvent): Conn
       if (event.retryable === false) return { status: "closed", reason: event.code ?? null };
       const failed = status === "live" ? 0 : failures + 1;
       if (status === "degraded") return { ...state, failures: failed };
-      return event.code === "realtime_unavailable" || failed >= FAILURES_BEFORE_FALLBACK
-        ? { status: "degraded", failures: failed, via: null }
+      // Told to try again and why: realtime is unavailable.
+      return event.code || failed >= FAILURES_BEFORE_FALLBACK
+        ? { status: "degraded", failures: failed, via: event.code ? "poll" : null }
         : { status: "reconnecting", failures: failed };
     }
     default:

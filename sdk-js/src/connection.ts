@@ -61,13 +61,12 @@ export function createConnection(options: ConnectionOptions): Connection {
   function enter(): void {
     clearTimeout(timer);
     if (state.status !== "degraded") stopFallback();
+    else if (!fallback) startFallback();
+    // An attempt replaces it by its own.
+    if ("failures" in state) timer = setTimeout(tryAgain, backoffMs(state.failures, options.random));
     if (state.status === "connecting") void connect();
     else if (state.status === "live") follow();
     else dropSocket();
-    if (state.status === "degraded" && !fallback) startFallback();
-    if ("failures" in state && state.status !== "connecting") {
-      timer = setTimeout(tryAgain, backoffMs(state.failures, options.random));
-    }
   }
 
   function tryAgain(): void {
@@ -78,7 +77,6 @@ export function createConnection(options: ConnectionOptions): Connection {
   function dropSocket(): void {
     report = () => {};
     socket?.disconnect();
-    socket = undefined;
   }
 
   async function connect(): Promise<void> {
@@ -102,11 +100,14 @@ export function createConnection(options: ConnectionOptions): Connection {
       });
       socket.on("connect", () => mine({ type: "connected" }));
       socket.on("disconnect", mineLost);
-      socket.on("connect_error", ({ data }: { data?: RealtimeRefusal }) => {
+      const refused = (reason?: RealtimeRefusal) =>
         // Whether a new token is to be had, the log's own requests will say.
-        if (data?.code === "unauthenticated") options.credentials.renew(token).then(mineLost, mineLost);
-        else mine({ ...data, type: "lost" });
-      });
+        reason?.code === "unauthenticated"
+          ? options.credentials.renew(token).then(mineLost, mineLost)
+          : mine({ ...reason, type: "lost" });
+      socket.on("connect_error", ({ data }: { data?: RealtimeRefusal }) => refused(data));
+      // Said before the server closes it, so that nobody takes it for a fault.
+      socket.on("closing", refused);
       socket.on("events", (push: EventsPush) => options.onEvents(push.conversationId, push.events));
       socket.on("hint", options.onHint);
     } catch {

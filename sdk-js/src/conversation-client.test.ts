@@ -282,6 +282,33 @@ describe("without a socket", () => {
     await shows(client, "hello", "Echo: hello", "more", "Echo: more");
   });
 
+  it("goes on over the stream when the server takes its sockets away, raises no alarm, and comes back by itself", async () => {
+    const engine = await engineWith({ play: echo });
+    const client = open(engine, { random: () => 0 });
+    await isLive(client);
+    client.send("hello");
+    await shows(client, "hello", "Echo: hello");
+    const seen = new Set<string>();
+    client.subscribe(() => {
+      const { connection } = client.getState();
+      seen.add(connection.status === "degraded" ? `by ${connection.via}` : connection.status);
+    });
+    engine.realtime = "away";
+    engine.closeSockets();
+    client.send("more");
+    await shows(client, "hello", "Echo: hello", "more", "Echo: more");
+    await until(() => seen.has("by stream"), "the stream");
+    engine.append(client.getState().conversationId!, null, {
+      type: "TEXT_MESSAGE_START",
+      messageId: "m",
+      role: "assistant",
+    });
+    await until(() => texts(client).length === 5, "what comes over the stream");
+    engine.realtime = "live";
+    await isLive(client);
+    expect([...seen].toSorted()).toEqual(["by poll", "by stream", "live"]);
+  });
+
   it("asks when there is no stream either, and goes live when the socket is back", async () => {
     const engine = await engineWith({ play: begin });
     engine.realtime = "unavailable";

@@ -59,8 +59,8 @@ export interface FakeEngine {
   /** How many requests each route got, as `POST /v1/visitor-sessions` with ids as `{id}`. */
   requests: Map<string, number>;
   faults: Fault[];
-  /** `unavailable` refuses sockets and streams; `blocked` lets no WebSocket and no polling through. */
-  realtime: "live" | "unavailable" | "blocked";
+  /** `away` refuses sockets, `unavailable` streams too; `blocked` lets no WebSocket and no polling through. */
+  realtime: "live" | "away" | "unavailable" | "blocked";
   /** What becomes of a push on its way: the fault of a wire that loses, doubles and reorders. */
   mangle: (envelopes: Envelope[]) => Envelope[][];
   play: (run: FakeRun) => Promise<void> | void;
@@ -68,6 +68,8 @@ export interface FakeEngine {
   hint(conversationId: string, runId: string, position: number, expectedDelayMs: number): void;
   /** Cuts every socket without a word, as a restarting server does. */
   cutSockets(): void;
+  /** Says goodbye to every socket and closes it, as a server does whose Redis is away. */
+  closeSockets(): void;
   socketCount(): number;
   revokeTokens(): void;
   stop(): Promise<void>;
@@ -129,6 +131,10 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     cutSockets: () => {
       for (const socket of sockets.sockets.sockets.values()) socket.conn.close();
     },
+    closeSockets: () => {
+      sockets.emit("closing", { code: "realtime_unavailable", retryable: true, detail: "away" });
+      sockets.disconnectSockets(true);
+    },
     socketCount: () => sockets.sockets.sockets.size,
     revokeTokens: () => tokens.clear(),
     async stop() {
@@ -167,7 +173,7 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
   sockets.use((socket, next) => {
     const refuse = (code: "unauthenticated" | "realtime_unavailable", retryable: boolean) =>
       next(Object.assign(new Error(code), { data: { code, retryable, detail: code } }));
-    if (engine.realtime === "unavailable") return refuse("realtime_unavailable", true);
+    if (engine.realtime !== "live") return refuse("realtime_unavailable", true);
     try {
       visitorOf(socket.handshake.auth["token"]);
       next();
