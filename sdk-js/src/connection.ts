@@ -155,7 +155,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     wake() {
       // A socket may look open long after it died: when the log knows more than was pushed, it is.
       if (state.status === "live") options.catchUp().then((found) => found && lost(), lost);
-      else if (state.status !== "connecting") tryAgain();
+      else tryAgain();
     },
     close: () => dispatch({ type: "close" }),
   };
