@@ -3,6 +3,7 @@
  * `docs/configuration.md` is compared to this table by a test, so a new variable is written down in both places.
  */
 import { z } from "zod";
+import { parseRateLimits } from "./rate-limits.ts";
 
 /** What a check says when it fails is read by a person at a terminal, after "NAME must be". */
 export interface Variable<T> {
@@ -45,6 +46,12 @@ const httpUrl = url(["http:", "https:"], "a URL that begins with http:// or http
 const postgresUrl = url(["postgres:", "postgresql:"], "a URL like postgres://user:password@host:5432/database");
 const smtpUrl = url(["smtp:", "smtps:"], "a URL like smtp://user:password@host:587");
 const redisUrl = url(["redis:", "rediss:"], "a URL like redis://host:6379");
+const rateLimits = z.string().transform((text, check) => {
+  const limits = parseRateLimits(text);
+  if (limits) return limits;
+  check.addIssue("names and whole numbers as message.visitor=40,read.key=12000, with names of docs/limits.md");
+  return z.NEVER;
+});
 const text = z.string();
 const optional = <T>(schema: z.ZodType<T>) => schema.nullable().default(null);
 const list = (part: z.ZodType<string, string>) =>
@@ -107,6 +114,11 @@ export const VARIABLES = {
     whole(0, 10, 0),
     "0",
     "How many proxies before the API add to `X-Forwarded-For`. 0: none, so the header is ignored and a client is the address that connects.",
+  ),
+  RATE_LIMITS: variable(
+    optional(rateLimits),
+    null,
+    "Other limits than the usual ones, as `message.visitor=40,read.key=12000`; their names and values are in [limits.md](limits.md). `all=1000000` sets each of them, for a load test.",
   ),
   SIGN_UP: variable(
     choice(["invited", "open"], "invited"),

@@ -58,14 +58,17 @@ export interface ProviderKeyReader {
  * Reads tenants' keys and keeps them for seconds. A tenant without keys costs the same: one look-up, kept. While
  * Postgres does not answer, what was read last goes on: nobody can change it then.
  */
-export function createProviderKeyReader(services: Pick<Services, "db" | "secrets" | "bus" | "log">): ProviderKeyReader {
+export function createProviderKeyReader(
+  services: Pick<Services, "db" | "secrets" | "bus" | "log">,
+  now: () => number = () => performance.now(),
+): ProviderKeyReader {
   const kept = new Map<TenantId, Kept>();
   const reading = new Map<TenantId, Promise<ProviderKeys>>();
 
   function read(tenantId: TenantId): Promise<ProviderKeys> {
     const known = reading.get(tenantId);
     if (known) return known;
-    const readAt = performance.now();
+    const readAt = now();
     const promise = readProviderKeys(services, tenantId).then(
       (keys) => {
         // Forgotten while it was read: what was read may be from before the change.
@@ -95,7 +98,7 @@ export function createProviderKeyReader(services: Pick<Services, "db" | "secrets
     async of(tenantId) {
       const known = kept.get(tenantId);
       if (!known) return read(tenantId);
-      const age = performance.now() - known.readAt;
+      const age = now() - known.readAt;
       if (age < REFRESH_AFTER_MS) return known.keys;
       const fresh = read(tenantId).catch((error: unknown) => {
         services.log.warn({ err: error, tenantId }, "a tenant's provider keys could not be read anew");

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openSpine, openTenant, type Spine } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { pino } from "pino";
 import { listAuditLog } from "../audit/list-audit-log.ts";
 import type { Ctx, Services } from "../context.ts";
@@ -314,6 +315,38 @@ describe("a tenant's keys at vendors, as a worker reads them", () => {
       "first-key-of-tenant",
     ]);
     expect(await reader.of(other.id)).toEqual([]);
+    reader.close();
+  });
+
+  test("are read anew within seconds where nobody told of a change, and beside whoever uses them", async () => {
+    let now = 0;
+    let isAway = false;
+    const { bus, db } = spine.services;
+    const deaf: Services = {
+      ...spine.services,
+      bus: { ...bus, control: { publish: () => {}, subscribe: async () => () => {} } },
+      db: { ...db, query: (asked, values) => (isAway ? Promise.reject(new Error("away")) : db.query(asked, values)) },
+    };
+    const reader = createProviderKeyReader(deaf, () => now);
+    expect(await reader.of(tenant.id)).toEqual([]);
+    await createProviderKey(tenant.ctx, { provider: "openai", apiKey: "key-of-the-tenant" });
+    now += 1_000;
+    expect(await reader.of(tenant.id)).toEqual([]);
+    now += 1_000;
+    expect(await reader.of(tenant.id)).toEqual([]);
+    await waitFor(async () => (await reader.of(tenant.id)).length === 1, { describe: "the key to be read beside" });
+    await spine.owner.query("delete from provider_keys where tenant_id = $1", [uuidOf(tenant.id)]);
+    now += 4_000;
+    expect(await reader.of(tenant.id)).toEqual([]);
+
+    // While Postgres is away nobody can change them, and runs go on.
+    await createProviderKey(tenant.ctx, { provider: "openai", apiKey: "key-of-the-tenant" });
+    now += 4_000;
+    expect(await reader.of(tenant.id)).toHaveLength(1);
+    isAway = true;
+    now += 60_000;
+    expect(await reader.of(tenant.id)).toHaveLength(1);
+    await expect(reader.of(other.id)).rejects.toThrow("away");
     reader.close();
   });
 
