@@ -168,7 +168,9 @@ async function unsettledRuns(db: Database, scope: Scope): Promise<Violation[]> {
         from events where conversation_id = r.conversation_id and run_id = r.id
       ) of_run
     ) e on true
-    where $1::uuid[] is null or r.conversation_id = any ($1)`,
+    where ($1::uuid[] is null or r.conversation_id = any ($1))
+      -- The log of an erased conversation tells nothing of its runs.
+      and not exists (select 1 from erased_conversations x where x.conversation_id = r.conversation_id)`,
     [scope],
   );
   const lastKind: Record<string, string> = {

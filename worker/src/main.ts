@@ -7,6 +7,7 @@ import type { Backlog } from "@agent-engine/core/queue/backlog.ts";
 import { startDispatcher } from "@agent-engine/core/queue/dispatcher.ts";
 import { QUEUE_CLASSES, type Doorbell } from "@agent-engine/core/queue/run-queue.ts";
 import { createOutbox } from "@agent-engine/core/queue/outbox.ts";
+import { watchHouse } from "@agent-engine/core/retention/keep-house.ts";
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
 import { createServiceRecord } from "@agent-engine/core/workers/service-times.ts";
 import { watchMasterKeys } from "@agent-engine/core/secrets/rewrap-data-keys.ts";
@@ -144,6 +145,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
   const masterKeys = watchMasterKeys(services);
 
+  const house = watchHouse(services);
+
   return {
     get activeRuns() {
       return slots.active;
@@ -160,7 +163,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       leaveControl();
       await within(
         HAND_OVER_MS,
-        Promise.all([appender.idle(), backlog.stop(), strays.stop(), masterKeys.stop(), world.close()]),
+        Promise.all([appender.idle(), backlog.stop(), strays.stop(), house.stop(), masterKeys.stop(), world.close()]),
       );
     },
   };

@@ -43,7 +43,7 @@ export interface Kept {
  * What is done in the background, in all tenants, by one process at a time: erasures that were not finished, then
  * conversations past their tenant's retention, then the logs of whatever was deleted. Null when another process is at it.
  */
-export async function keepHouse(services: Services, forMs: number): Promise<Kept | null> {
+export async function keepHouse(services: Services, inTime: () => boolean): Promise<Kept | null> {
   const client = await services.db.pool.connect();
   let isHeld = true;
   try {
@@ -51,21 +51,18 @@ export async function keepHouse(services: Services, forMs: number): Promise<Kept
     await client.query("begin");
     const { rows } = await client.query<{ locked: boolean }>(tryLock);
     if (!rows[0]?.locked) return null;
-    return await work(services, forMs);
+    return await work(services, inTime);
   } finally {
     await client.query("rollback").catch(() => (isHeld = false));
     client.release(!isHeld);
   }
 }
 
-async function work(services: Services, forMs: number): Promise<Kept> {
-  const deadline = performance.now() + forMs;
-  const inTime = () => performance.now() < deadline;
+async function work(services: Services, inTime: () => boolean): Promise<Kept> {
   let deleted = 0;
   for (const { tenant_id, visitor_id } of await services.db.query(erasures, [ERASURES_AT_ONCE])) {
-    const left = deadline - performance.now();
     const ctx = platformIn(services, tenant_id);
-    if (!(await continueErasure(ctx, idOf("visitor", visitor_id), left))) return { deleted, isDone: false };
+    if (!(await continueErasure(ctx, idOf("visitor", visitor_id), inTime))) return { deleted, isDone: false };
   }
   const found = await services.db.query(candidates, [TENANTS_AT_ONCE, CONVERSATIONS_AT_ONCE]);
   for (const row of found) {
@@ -92,8 +89,16 @@ function platformIn(services: Services, tenant: string): Ctx {
 
 /** Does so again and again. */
 export function watchHouse(services: Services): Repeated {
-  return repeat(services.log, EVERY_MS, async () => {
-    const kept = await keepHouse(services, WORK_MS);
+  let isStopping = false;
+  const repeated = repeat(services.log, EVERY_MS, async () => {
+    const deadline = performance.now() + WORK_MS;
+    const kept = await keepHouse(services, () => !isStopping && performance.now() < deadline);
     if (kept && kept.deleted > 0) services.log.info(kept, "conversations past their retention deleted");
   });
+  return {
+    async stop() {
+      isStopping = true;
+      await repeated.stop();
+    },
+  };
 }
