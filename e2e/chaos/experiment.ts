@@ -26,6 +26,8 @@ export interface Experiment {
   rounds: Record<Form, number>;
   /** Each must be proven to have fired at least once a round. */
   faults: readonly string[];
+  /** Of these, those that the quick form leaves out. */
+  slowFaults?: readonly string[];
   /**
    * Whom its faults hit. Those that disturb `nobody` but themselves run at the same time; the others alone, in order.
    * An experiment leaves the world as it found it: as many processes, every proxy passing.

@@ -65,7 +65,11 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
   const startedAt = performance.now();
   const open = new Set<Talk>();
   const operations = { all: 0, succeeded: 0 };
-  const faults: Record<string, number> = Object.fromEntries(experiment.faults.map((fault) => [fault, 0]));
+  const faults: Record<string, number> = Object.fromEntries(
+    experiment.faults
+      .filter((fault) => form === "full" || !experiment.slowFaults?.includes(fault))
+      .map((fault) => [fault, 0]),
+  );
   const values = new Map<string, number[]>((experiment.figures ?? []).map(({ name }) => [name, []]));
   const operatorRetries: Record<string, number> = {};
   const found: Violation[] = [];

@@ -144,6 +144,8 @@ async function openWorld({ ends, processes, stop }: Ends): Promise<World> {
     DATABASE_URL: cluster.templateUrl,
     SECRET_KEY: "chaos-master-key-that-is-long-enough-to-be-taken",
     OPENAI_BASE_URL: model.url,
+    // Faster than people, and from one address.
+    RATE_LIMITS: "all=1000000",
   };
   // A tool on this machine is not to be reached in production.
   const workerCommon = {

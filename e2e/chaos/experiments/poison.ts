@@ -3,8 +3,7 @@
  * Each is buried after three deaths, with its reason; what runs beside them is completed. Workers that die are replaced,
  * as whatever supervises them does.
  */
-import type { ModelScript } from "@agent-engine/testing/model-script.ts";
-import { numberedText } from "@agent-engine/testing/model-script.ts";
+import { numberedText, type ModelScript } from "@agent-engine/testing/model-script.ts";
 import { lastUserTurn } from "@agent-engine/testing/chat-request.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { getRun } from "../../src/api-client.ts";
@@ -28,6 +27,8 @@ export const poison: Experiment = {
   target: "dead-lettered after ≤ 3 deaths, neighbours unaffected",
   rounds: { quick: 1, full: 10 },
   faults: [ENDLESS, GREEDY],
+  // It takes three times as long until a worker that computes for ever is seen to. e2e/src/poison.test.ts has it.
+  slowFaults: [ENDLESS],
   disturbs: "everybody",
   async run(world, trial) {
     const keys = await siteOf(world, { name: "Poisonous", knowledge: { enabled: false }, toolkits: [evilToolkit()] });
@@ -93,7 +94,12 @@ function supervise(world: World, env: Record<string, string>): () => Promise<voi
 
 async function poisonOnce(world: World, trial: Trial, keys: Awaited<ReturnType<typeof siteOf>>): Promise<void> {
   const neighbours = await Promise.all(Array.from({ length: NEIGHBOURS }, () => trial.talk()));
-  const evil = await Promise.all([ENDLESS, GREEDY].map(async (kind) => ({ kind, talk: await trial.talk({ keys }) })));
+  const evil = await Promise.all(
+    (trial.form === "full" ? [ENDLESS, GREEDY] : [GREEDY]).map(async (kind) => ({
+      kind,
+      talk: await trial.talk({ keys }),
+    })),
+  );
   await Promise.all([
     ...neighbours.map((talk) =>
       trial.operation("a neighbour's answer", async () => {
