@@ -11,7 +11,7 @@ import { serveBacklog, type Backlog, type BacklogWorker } from "./backlog.ts";
 import { QUEUE_CLASSES } from "./run-queue.ts";
 import { tellWaiting } from "./tell-waiting.ts";
 
-const TELL_MS = 250;
+const TELL_MS = 150;
 const SWEEP_MS = 500;
 const PARTITIONS_MS = 24 * 3_600_000;
 /** A doorbell that was rung and not answered for so long is taken for lost. */

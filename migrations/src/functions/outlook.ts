@@ -21,7 +21,7 @@ export function outlookFunctions({ app, system }: Roles): string {
 
 const queueOutlook = `
   -- Null when nobody waits, and when somebody else looked a moment ago: of all workers one looks at a time, and should it
-  -- die the next one does. Everybody who waits is put in order only when somebody new has to be told, and every few
+  -- die the next one does. After each look all rest for four times as long as it took. Everybody who waits is put in order only when somebody new has to be told, and every few
   -- seconds; in between only those who are next.
   create function queue_outlook(of_class text, waited_ms int, front int, max_runs int) returns json
   language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
@@ -29,8 +29,8 @@ const queueOutlook = `
     mine queues%rowtype;
     recent int[];
     is_deep boolean;
-    tenants_waiting int;
     long_ago timestamptz := now() - waited_ms * interval '1 millisecond';
+    began timestamptz;
     answer json;
   begin
     if not exists (select 1 from jobs j where j.state = 'pending' and not j.capped and j.queue_class = of_class)
@@ -39,19 +39,15 @@ const queueOutlook = `
       return null;
     end if;
     select q.* into mine from queues q
-      where q.queue_class = of_class and q.looked_at < clock_timestamp() - interval '200 milliseconds' for no key update skip locked;
+      where q.queue_class = of_class and q.looked_at < clock_timestamp() - interval '100 milliseconds' for no key update skip locked;
     if not found then return null; end if;
+    began := clock_timestamp();
     is_deep := mine.looked_deep_at < clock_timestamp() - interval '5 seconds'
       or exists (select 1 from jobs j
         where j.state = 'pending' and j.told_at = '-infinity' and j.queue_class = of_class and j.run_after < long_ago);
     select array_agg(s.ms) into recent from workers w
       cross join lateral unnest(case when of_class = 'standard' then w.served_standard else w.served_priority end) as s (ms)
       where w.expires_at > now();
-    update queues q set looked_at = clock_timestamp(),
-        looked_deep_at = case when is_deep then clock_timestamp() else q.looked_deep_at end,
-        served = coalesce(recent[1:256], q.served)
-      where q.queue_class = of_class;
-
     with handed as (
       select row_number() over (order by j.dispatched_at, j.run_id) as place, j.run_id, j.hand_over from jobs j
         where j.state = 'dispatched' and j.queue_class = of_class and j.dispatched_at < long_ago limit 100
@@ -89,6 +85,13 @@ const queueOutlook = `
       'waiting', (
         select coalesce(json_agg(c order by c.place), '[]') from concerned c join runs r on r.id = c.run_id where r.status = 'queued')
     ) into answer;
+    update queues q set
+        -- As many as were asked for: there are more to be told, at once.
+        looked_at = case when json_array_length(answer->'waiting') >= max_runs then q.looked_at
+          else clock_timestamp() + 4 * (clock_timestamp() - began) end,
+        looked_deep_at = case when is_deep then began else q.looked_deep_at end,
+        served = coalesce(recent[1:256], q.served)
+      where q.queue_class = of_class;
     return answer;
   end $$;
 `;
