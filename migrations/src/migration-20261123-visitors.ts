@@ -76,7 +76,7 @@ function tables(roles: Roles): string {
     ${tenantTable("site_identities", roles, "select, insert, update, delete")}
     ${tenantTable("used_identity_tokens", roles, "select, insert, update (session_id)")}
     ${tenantTable("revocations", roles, "select, insert, update (at, keep_until, xid)")}
-    grant select, delete on used_identity_tokens to ${roles.system};
+    grant select, update (session_id), delete on used_identity_tokens to ${roles.system};
     grant select, insert, update, delete on revocations to ${roles.system};
   `;
 }

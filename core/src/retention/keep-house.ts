@@ -35,7 +35,7 @@ const prune = statement<{ pruned: number }>("prune_visitor_records", "select pru
 export interface Kept {
   /** Conversations deleted because nothing had happened in them for longer than their tenant keeps them. */
   deleted: number;
-  /** False when there was more to do than time. */
+  /** Nothing was left to do. */
   isDone: boolean;
 }
 
@@ -44,7 +44,7 @@ export interface Kept {
  * conversations past their tenant's retention, then the logs of whatever was deleted. Null when another process is at it.
  */
 export async function keepHouse(services: Services, inTime: () => boolean): Promise<Kept | null> {
-  const client = await services.db.pool.connect();
+  const client = await services.db.connect();
   let isHeld = true;
   try {
     // Held by a transaction that does nothing else, and is over before the server ends it for that.
@@ -75,7 +75,7 @@ async function work(services: Services, inTime: () => boolean): Promise<Kept> {
   }
   const arePurged = await purgeDeletedLogs(services, PORTION, inTime);
   await services.db.query(prune, [PORTION]);
-  return { deleted, isDone: arePurged && found.length === 0 };
+  return { deleted, isDone: arePurged && deleted === 0 };
 }
 
 function platformIn(services: Services, tenant: string): Ctx {
