@@ -27,6 +27,8 @@ export interface ServerFixture {
   other: ReadyTenant;
   /** Between the server and Postgres, to break it. */
   proxy: FaultProxy;
+  /** The database as its owner sees it, past the proxy and past row level security. */
+  ownerUrl: string;
   /** Lines of the log, parsed. */
   logged: Record<string, unknown>[];
   stop(): Promise<void>;
@@ -70,6 +72,7 @@ export async function startServerFixture(options: FixtureOptions = {}): Promise<
     server,
     demo,
     other,
+    ownerUrl: database.ownerUrl,
     proxy,
     logged,
     async stop() {

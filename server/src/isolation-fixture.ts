@@ -1,0 +1,158 @@
+/** What a tenant has of everything that a route can name, and a body for each route that takes one. */
+import { randomUUID } from "node:crypto";
+import pg from "pg";
+import { uuidOf } from "@agent-engine/core/ids.ts";
+import type { ReadyTenant } from "@agent-engine/core/tenancy/set-up-tenant.ts";
+import type { TenantId } from "@agent-engine/protocol/ids.ts";
+import type { Submission } from "@agent-engine/protocol/resources.ts";
+import { call, converse, say, visit, type ServerFixture } from "./server-fixture.ts";
+
+/** Kinds of things by the name that paths and bodies give them, with the prefix of their ids. */
+export const KINDS = {
+  conversationId: "conv",
+  runId: "run",
+  agentId: "agent",
+  documentId: "doc",
+  memberId: "member",
+  apiKeyId: "key",
+  siteId: "site",
+  visitorId: "visitor",
+  providerKeyId: "pkey",
+  interruptId: "int",
+} as const;
+export type Kind = keyof typeof KINDS;
+
+/** One of each, all of one tenant. */
+export type Belongings = Record<Kind, string>;
+
+/** An id that is well-formed and nobody's. */
+export const missing = (kind: Kind): string => `${KINDS[kind]}_0198c0de00007000800000000000cafe`;
+
+/** Bodies that are valid, with ids of `own`; a route with a body that is not here fails the matrix. */
+export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>> = {
+  "POST /v1/conversations": ({ agentId }) => ({ agentId }),
+  "POST /v1/conversations/{conversationId}/messages": () => ({ clientMessageId: randomUUID(), text: "hi" }),
+  "POST /v1/runs": ({ agentId }) => ({ agentId, input: "hi" }),
+  "POST /v1/runs/{runId}/resume": ({ interruptId }) => ({ interruptId, decision: "abort" }),
+  "POST /v1/runs/{runId}/fork": () => ({ changes: { message: "again" } }),
+  "POST /v1/agents": () => ({ name: "An agent" }),
+  "PATCH /v1/agents/{agentId}": () => ({ name: "Taken over" }),
+  "POST /v1/documents": () => ({ title: "A document", text: "Words." }),
+  "POST /v1/members": () => ({ email: `${randomUUID()}@example.com`, role: "viewer" }),
+  "PATCH /v1/members/{memberId}": () => ({ role: "operator" }),
+  "POST /v1/api-keys": () => ({ name: "A key", scopes: ["runs:read"] }),
+  "POST /v1/api-keys/{apiKeyId}/rotate": () => ({ overlapSeconds: 0 }),
+  "POST /v1/sites": ({ agentId }) => ({ name: "A site", agentId }),
+  "PATCH /v1/sites/{siteId}": ({ agentId }) => ({ name: "Taken over", agentId }),
+  "POST /v1/sites/{siteId}/rotate": () => ({ overlapSeconds: 0 }),
+  "PATCH /v1/sites/{siteId}/identity": () => ({ algorithm: "RS256", jwksUrl: "https://keys.example/jwks.json" }),
+  "POST /v1/sites/{siteId}/identity-secret": () => ({ overlapSeconds: 0 }),
+  "PATCH /v1/tenant": () => ({ name: "Renamed" }),
+  "POST /v1/provider-keys": () => ({ provider: "openai", apiKey: "a-vendor-key" }),
+};
+
+/** Routes whose credential is in the body or which are about no tenant, each with the file that proves them. */
+export const PROVED_ELSEWHERE: Record<string, string> = {
+  "POST /v1/visitor-sessions": "another site's visitor token, below",
+  "POST /v1/invitations/read": "server/src/members.integration.test.ts",
+  "POST /v1/invitations/accept": "server/src/members.integration.test.ts",
+  "POST /v1/tenants": "server/src/members.integration.test.ts",
+};
+
+/** Fields of bodies that look like ids and name nothing of ours. */
+export const NO_IDS = new Set(["clientMessageId", "apiKey"]);
+
+/** Query parameters that name nothing, and those that may name somebody's things. */
+export const PLAIN_QUERY = new Set(["limit", "after", "at", "state", "action", "from", "to", "seq", "hash"]);
+export const NAMING_QUERY = new Set(["cursor", "actor", "target", "externalId"]);
+
+export interface Furnished {
+  own: Belongings;
+  /** Their visitor's token. */
+  visitorToken: string;
+  origin: string;
+}
+
+const CANARY = "canary-of-the-victim";
+
+/** Gives a tenant two of everything, so that its lists have a second page; the last of each is in `own`. */
+export async function furnish(
+  fixture: ServerFixture,
+  tenant: ReadyTenant,
+  origin: string,
+  memberId: string,
+): Promise<Furnished> {
+  const token = tenant.secretKey;
+  const make = async <T = { id: string }>(path: string, body: unknown): Promise<T> => {
+    const answer = await call<T>(fixture, "POST", path, { token, body });
+    if (answer.status >= 300) throw new Error(`POST ${path} answered ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  };
+  const own: Belongings = { ...(Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, ""])) as Belongings) };
+  let visitorToken = "";
+  for (let i = 0; i < 2; i++) {
+    const visitor = await visit(fixture, tenant, origin);
+    visitorToken = visitor.visitorToken;
+    own.visitorId = visitor.visitor.id;
+    const conversation = await converse(fixture, visitorToken);
+    own.conversationId = conversation.id;
+    const { run }: Submission = await say(fixture, visitorToken, conversation.id, `${CANARY} said this`);
+    own.runId = run.id;
+    own.agentId = (await make("/v1/agents", { name: `${CANARY} agent`, instructions: CANARY })).id;
+    await make(`/v1/agents/${own.agentId}/publish`, {});
+    await make(`/v1/agents/${own.agentId}/publish`, {});
+    own.documentId = (await make("/v1/documents", { title: `${CANARY} title`, text: CANARY })).id;
+    own.apiKeyId = (await make("/v1/api-keys", { name: `${CANARY} key`, scopes: ["runs:read"] })).id;
+    own.siteId = (await make("/v1/sites", { name: `${CANARY} site`, agentId: own.agentId })).id;
+    await make(`/v1/sites/${own.siteId}/identity-secret`, {});
+    own.providerKeyId = (
+      await make("/v1/provider-keys", { provider: "openai", name: `${CANARY} vendor`, apiKey: "vendor-key-1234" })
+    ).id;
+    await make("/v1/members", { email: `${randomUUID()}@example.com`, role: "viewer" });
+  }
+  own.memberId = memberId;
+  own.interruptId = `int_${randomUUID().replaceAll("-", "")}`;
+  const interrupts = [{ id: own.interruptId, reason: "operator", message: CANARY }];
+  await asOwner(fixture, (db) =>
+    db.query("update runs set status = 'waiting', interrupts = $2 where id = $1", [
+      uuidOf(own.runId),
+      JSON.stringify(interrupts),
+    ]),
+  );
+  return { own, visitorToken, origin };
+}
+
+/** True when an answer holds what only the tenant may know. */
+export function leaks(text: string, own: Belongings): boolean {
+  return text.includes(CANARY) || Object.values(own).some((id) => text.includes(id));
+}
+
+export async function asOwner<T>(fixture: ServerFixture, work: (db: pg.Client) => Promise<T>): Promise<T> {
+  const db = new pg.Client({ connectionString: fixture.ownerUrl });
+  await db.connect();
+  try {
+    return await work(db);
+  } finally {
+    await db.end();
+  }
+}
+
+/** A fingerprint of every row of a tenant, by table. */
+export function everythingOf(fixture: ServerFixture, tenantId: TenantId): Promise<Record<string, string>> {
+  return asOwner(fixture, async (db) => {
+    const { rows: tables } = await db.query<{ name: string; key: string }>(`
+      select c.relname as name, a.attname as key from pg_class c join pg_attribute a on a.attrelid = c.oid
+        and a.attname = case c.relname when 'tenants' then 'id' else 'tenant_id' end
+      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition`);
+    const all: Record<string, string> = {};
+    for (const { name, key } of tables) {
+      const { rows } = await db.query<{ print: string }>(
+        `select count(*) || ' ' || coalesce(md5(string_agg(t::text, '|' order by t::text)), '') as print
+         from "${name}" t where t."${key}" = $1`,
+        [uuidOf(tenantId)],
+      );
+      all[name] = rows[0]?.print ?? "";
+    }
+    return all;
+  });
+}
