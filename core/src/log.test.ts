@@ -65,6 +65,7 @@ test.each([
   ["a secret key", `key sk_${long} was refused`],
   ["a vendor's key", `Incorrect API key provided: sk-proj-${long}.`],
   ["another vendor's key", `x-api-key sk-ant-api03-${long}`],
+  ["a site's identity secret", `isk_${long}`],
   ["a webhook's secret", `whsec_${long}`],
   ["a signed token", `jwt eyJhbGciOiJIUzI1NiJ9.${long}.${long} expired`],
   ["an encrypted token", `eyJhbGciOiJkaXIi.${long}.${long}.${long}.${long}`],

@@ -58,7 +58,7 @@ const LOOKS: readonly (readonly [RegExp, string])[] = [
   // A scheme and what follows it, as in an Authorization header; `Bearer` alone is a word.
   [/\b(Bearer|Basic|Digest|ApiKey) +[^\s"\\,]{6,}/gi, `$1 ${REDACTED}`],
   // Ours and those of vendors: sk_…, sk-…, sk-ant-…, whsec_…, ghp_…, xoxb-…
-  [/\b(sk|rk|whsec|ghp|gho|github_pat|xox[abprs]|glpat)([-_])[A-Za-z0-9_-]{12,}/g, `$1$2${REDACTED}`],
+  [/\b(i?sk|rk|whsec|ghp|gho|github_pat|xox[abprs]|glpat)([-_])[A-Za-z0-9_-]{12,}/g, `$1$2${REDACTED}`],
   // Signed tokens (JWT), and what is encrypted in the same form; not behind the # of a link in a mail, which a developer
   // without a mail server reads in the log. No request ever carries what stands there.
   [/(?<!#token=[\w.-]*)\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){0,3}/g, REDACTED],

@@ -127,6 +127,29 @@ const EXERCISES: Record<string, () => Promise<unknown>> = {
     const { id } = await newSite();
     return act("DELETE", `/v1/sites/${id}`);
   },
+  "PATCH /v1/sites/{siteId}/identity": async () => {
+    const { id } = await newSite();
+    const body = { algorithm: "ES256", jwksUrl: "https://shop.example/keys.json" };
+    return act("PATCH", `/v1/sites/${id}/identity`, body);
+  },
+  "POST /v1/sites/{siteId}/identity-secret": async () => {
+    const { id } = await newSite();
+    return act("POST", `/v1/sites/${id}/identity-secret`, {});
+  },
+  "DELETE /v1/sites/{siteId}/identity": async () => {
+    const { id } = await newSite();
+    await act("POST", `/v1/sites/${id}/identity-secret`, {});
+    return act("DELETE", `/v1/sites/${id}/identity`);
+  },
+  "PATCH /v1/tenant": () => act("PATCH", "/v1/tenant", { retentionDays: 365 }),
+  "POST /v1/visitors/{visitorId}/revoke-sessions": async () => {
+    const { visitor } = await visit(fixture);
+    return act("POST", `/v1/visitors/${visitor.id}/revoke-sessions`, {});
+  },
+  "DELETE /v1/visitors/{visitorId}": async () => {
+    const { visitor } = await visit(fixture);
+    return act("DELETE", `/v1/visitors/${visitor.id}`);
+  },
   "POST /v1/api-keys": newKey,
   "POST /v1/api-keys/{apiKeyId}/rotate": async () => {
     const { id } = await newKey();
