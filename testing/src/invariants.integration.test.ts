@@ -99,6 +99,19 @@ it("finds nothing wrong with a healthy conversation", async () => {
   expect(await activeRuns(db)).toBe(0);
 });
 
+it("looks only at the conversations it is told to, where others are at work", async () => {
+  await db.query("delete from events where seq = 2");
+  await db.query("update runs set status = 'running'");
+  const other = [newId("conv")];
+  expect(await violations(db, { conversations: other })).toEqual([]);
+  expect(await activeRuns(db, other)).toBe(0);
+  expect(await activeRuns(db, [conversationId])).toBe(1);
+  expect((await violations(db, { conversations: [conversationId] })).map(({ invariant }) => invariant)).toEqual([
+    "I1",
+    "I4",
+  ]);
+});
+
 it("I1: sees a gap and a head that is ahead", async () => {
   await db.query("delete from events where seq = 2");
   expect(await violations(db)).toMatchObject([{ invariant: "I1", subject: conversationId }]);

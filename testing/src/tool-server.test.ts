@@ -73,6 +73,17 @@ it("hangs until the caller gives up", async () => {
   await expect(hung).rejects.toThrow();
 });
 
+it("stands before a gate until it is opened", async () => {
+  const gate = Promise.withResolvers<void>();
+  server.enqueueFaults({ kind: "gate", opened: gate.promise });
+  const called = call("POST", "/orders", "gated");
+  await waitFor(() => server.ledger.some(({ key }) => key === "gated"), { describe: "the call" });
+  expect(server.effectsOf("gated")).toBe(0);
+  gate.resolve();
+  expect((await called).status).toBe(200);
+  expect(server.effectsOf("gated")).toBe(1);
+});
+
 it("limits rates, is slow, and answers with rubbish", async () => {
   await fetch(`${server.url}/faults`, {
     method: "POST",

@@ -24,7 +24,7 @@ export const cutSocket: Experiment = {
   id: "7",
   title: "WebSocket reset, swallowed, half-open",
   target: "state equals the fold within 3 s of reconnecting",
-  rounds: { quick: 2, full: 334 },
+  rounds: { quick: 1, full: 334 },
   faults: [RESET, BLACKHOLE, HALF_OPEN],
   disturbs: "nobody",
   figures: [

@@ -20,7 +20,7 @@ export const deliveredManyTimes: Experiment = {
   id: "3",
   title: "same job delivered ×10",
   target: "1 execution each",
-  rounds: { quick: 20, full: 1_000 },
+  rounds: { quick: 10, full: 1_000 },
   faults: [DELIVERED],
   disturbs: "nobody",
   async run(world, trial) {

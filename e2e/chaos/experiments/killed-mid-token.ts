@@ -15,7 +15,7 @@ import { WORKERS, type World, type WorldWorker } from "../world.ts";
 
 const KILL = "worker killed mid-token";
 const NEXT_TOKEN = "next token after the kill";
-const TALKS = 12;
+const TALKS = 9;
 /** One stays, as in any cluster that survives. */
 const KILLS_AT_ONCE = WORKERS - 1;
 /** What a killed worker's model call was to say: longer than any moment of the kill. */

@@ -16,7 +16,7 @@ export const submittedAtOnce: Experiment = {
   id: "11",
   title: "50 parallel submits with one key",
   target: "1 run; 409, replay, 422 correct",
-  rounds: { quick: 6, full: 1_000 },
+  rounds: { quick: 4, full: 1_000 },
   faults: [SUBMITTED],
   disturbs: "nobody",
   async run(world, trial) {
