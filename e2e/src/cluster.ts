@@ -13,8 +13,10 @@ import pg from "pg";
 import { createShopTenant, type TenantKeys } from "./shop-tenant.ts";
 
 export interface Cluster {
-  servers: { url: string; process: RunningProcess }[];
+  servers: ClusterServer[];
   workers: ClusterWorker[];
+  /** Between all processes and Postgres. */
+  postgresProxy: FaultProxy;
   model: ModelServer;
   redis: TestRedis;
   /** As the database's owner. */
@@ -22,6 +24,13 @@ export interface Cluster {
   keys: TenantKeys;
   addWorker(): Promise<ClusterWorker>;
   stop(): Promise<void>;
+}
+
+export interface ClusterServer {
+  url: string;
+  process: RunningProcess;
+  /** Between this server and Redis. */
+  redisProxy: FaultProxy;
 }
 
 export interface ClusterWorker {
@@ -53,13 +62,27 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     const model = await startModelServer({ tokens: 20 });
     ends.push(() => model.stop());
 
+    const databaseUrl = new URL(database.ownerUrl);
+    const postgresProxy = await startFaultProxy({
+      target: { host: databaseUrl.hostname, port: Number(databaseUrl.port) },
+    });
+    ends.push(() => postgresProxy.stop());
+    databaseUrl.host = `127.0.0.1:${postgresProxy.port}`;
+    const startRedisProxy = async (): Promise<FaultProxy> => {
+      const proxy = await startFaultProxy({ target: { port: redis.port } });
+      ends.push(() => proxy.stop());
+      return proxy;
+    };
+
     const env = {
       NODE_ENV: "production",
       PUBLIC_URL: "https://agents.example",
-      DATABASE_URL: database.ownerUrl,
+      DATABASE_URL: databaseUrl.href,
       REDIS_URL: redis.url,
       SECRET_KEY: "e2e-master-key-that-is-long-enough-to-be-taken",
       OPENAI_BASE_URL: model.url,
+      // Faster than people, and from one address.
+      RATE_LIMITS: "all=1000000",
     };
     const run = (name: string, more: Record<string, string>): RunningProcess => {
       const child = startProcess({ name, args: ["scripts/start.ts"], env: { ...env, ...more } });
@@ -69,15 +92,19 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     const servers: Cluster["servers"] = [];
     for (let i = 0; i < options.servers; i++) {
       const port = await freePort();
-      const child = run(`server ${i}`, { ROLE: "server", PORT: String(port) });
-      servers.push({ url: `http://127.0.0.1:${port}`, process: child });
+      const redisProxy = await startRedisProxy();
+      const child = run(`server ${i}`, {
+        ROLE: "server",
+        PORT: String(port),
+        REDIS_URL: `redis://127.0.0.1:${redisProxy.port}`,
+      });
+      servers.push({ url: `http://127.0.0.1:${port}`, process: child, redisProxy });
       await child.waitUntilReady(`http://127.0.0.1:${port}/readyz`, 60_000);
     }
     const keys = await createShopTenant(env);
     const workers: ClusterWorker[] = [];
     const addWorker = async (): Promise<ClusterWorker> => {
-      const redisProxy = await startFaultProxy({ target: { port: redis.port } });
-      ends.push(() => redisProxy.stop());
+      const redisProxy = await startRedisProxy();
       const before = await liveWorkers(db);
       const child = run(`worker ${workers.length}`, {
         ...options.workerEnv,
@@ -94,7 +121,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       return worker;
     };
     for (let i = 0; i < options.workers; i++) await addWorker();
-    return { servers, workers, model, redis, db, keys, addWorker, stop };
+    return { servers, workers, postgresProxy, model, redis, db, keys, addWorker, stop };
   } catch (error) {
     await stop();
     throw error;
