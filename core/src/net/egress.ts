@@ -3,13 +3,15 @@
  * the check is made on the address that is then connected to, so a name that changes its address gains nothing.
  * Redirects are never followed: the place they name was not checked by whoever configured the address.
  */
-import { lookup, type LookupAddress } from "node:dns";
+import { lookup as systemLookup, type LookupAddress } from "node:dns";
 import { BlockList, isIP, isIPv6, type LookupFunction } from "node:net";
 import { Agent, fetch as undiciFetch } from "undici";
 
 export interface EgressOptions {
   /** Allows this machine's own addresses: for development and tests. */
   allowLoopback: boolean;
+  /** How names become addresses; the system's way by default. Asked once for each connection. */
+  lookup?: typeof systemLookup;
 }
 
 export interface Egress {
@@ -80,6 +82,7 @@ function guarded(dispatcher: Agent, options: EgressOptions): typeof globalThis.f
 }
 
 function checkedLookup(options: EgressOptions): LookupFunction {
+  const lookup = options.lookup ?? systemLookup;
   return (hostname, lookupOptions, callback) => {
     lookup(hostname, { ...lookupOptions, all: true }, (error, addresses: LookupAddress[]) => {
       if (error) return callback(error, "", 0);
@@ -139,6 +142,8 @@ const INTERNAL_IPV6 = [
   ["2001::", 23],
   ["2001:db8::", 32],
   ["2002::", 16],
+  ["3fff::", 20],
+  ["5f00::", 16],
   ["fc00::", 7],
   ["fe80::", 10],
   ["fec0::", 10],
