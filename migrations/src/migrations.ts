@@ -10,6 +10,7 @@ import { SecretsMigration } from "./migration-20261123-secrets.ts";
 import { UnrungDoorbellsMigration } from "./migration-20261123-unrung-doorbells.ts";
 import { VisitorsMigration } from "./migration-20261123-visitors.ts";
 import { ErasureMigration } from "./migration-20261123-erasure.ts";
+import { RateLimitsMigration } from "./migration-20261123-rate-limits.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -26,6 +27,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-unrung-doorbells": UnrungDoorbellsMigration,
   "20261123-visitors": VisitorsMigration,
   "20261123-erasure": ErasureMigration,
+  "20261123-rate-limits": RateLimitsMigration,
 };
 
 /** What the migrator runs, oldest first. */

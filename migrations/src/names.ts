@@ -11,4 +11,5 @@ export const MIGRATION_NAMES = [
   "20261123-unrung-doorbells",
   "20261123-visitors",
   "20261123-erasure",
+  "20261123-rate-limits",
 ] as const;

@@ -10,6 +10,8 @@ import { problemResponse, toProblemError } from "./http/problem.ts";
 import { requestLog } from "./http/request-log.ts";
 import type { AppContext, AppEnv } from "./http/request.ts";
 import { createRouteTable, type RouteTable } from "./http/route-table.ts";
+import type { LimitedConnections } from "./limits/connections.ts";
+import { rateLimitHeaders, type RateLimiter } from "./limits/rate-limiter.ts";
 import { createTrustedOrigins } from "./http/trusted-origins.ts";
 import type { EventSource } from "./realtime/event-stream.ts";
 import { agentRoutes } from "./routes/agents.ts";
@@ -42,7 +44,9 @@ export interface AppOptions {
   /** Where this server answers; asked late, as a free port is known late. */
   apiUrl: () => string;
   trustedProxyHops: number;
-  revocations: Pick<Revocations, "isRevoked">;
+  revocations: Pick<Revocations, "isRevoked" | "refresh">;
+  limiter: RateLimiter;
+  connections: Pick<LimitedConnections, "check">;
   /** Customers' public keys, by which visitors are identified. */
   jwks: JwksReader;
   /** Where the built widget lies. */
@@ -70,13 +74,15 @@ export function createApp(options: AppOptions): App {
     await next();
     c.res.headers.set("x-content-type-options", "nosniff");
     if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
+    const standing = c.get("standing");
+    if (standing) for (const [name, value] of rateLimitHeaders(standing)) c.res.headers.set(name, value);
   });
 
   const trustedOrigins = createTrustedOrigins(() => [options.apiUrl(), services.accounts.consoleUrl]);
-  const { trustedProxyHops, revocations } = options;
-  const api = createApi(app, services, table, { trustedOrigins, trustedProxyHops, revocations });
-  visitorSessionRoutes(api, services, options.jwks);
-  visitorRoutes(api);
+  const { trustedProxyHops } = options;
+  const api = createApi(app, services, table, { ...options, trustedOrigins });
+  visitorSessionRoutes(api, services, options);
+  visitorRoutes(api, options.revocations);
   conversationRoutes(api);
   conversationEventRoutes(api, options.events);
   runRoutes(api, options.events);

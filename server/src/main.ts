@@ -15,6 +15,11 @@ import { createApp } from "./app.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { createJwksReader } from "@agent-engine/core/visitors/jwks.ts";
 import { watchRevocations } from "@agent-engine/core/visitors/revocations.ts";
+import { defaultRateLimits } from "@agent-engine/core/config/rate-limits.ts";
+import { limitConnections } from "./limits/connections.ts";
+import { createCounters } from "./limits/counters.ts";
+import { createRateLimiter } from "./limits/rate-limiter.ts";
+import { createTenantLimits } from "./limits/tenant-limits.ts";
 import { createKnownOrigins } from "./http/known-origins.ts";
 import { openGateway } from "./realtime/gateway.ts";
 import { createHub, type Hub, type HubSize } from "./realtime/hub.ts";
@@ -30,7 +35,7 @@ const FINISH_MS = 2_000;
 
 export interface ServerOptions {
   services: Services;
-  config: Pick<Config, "redisUrl" | "publicUrl"> & Partial<Pick<Config, "trustedProxyHops" | "nodeEnv">>;
+  config: Pick<Config, "redisUrl" | "publicUrl"> & Partial<Pick<Config, "trustedProxyHops" | "nodeEnv" | "rateLimits">>;
   /** 0 picks a free one. */
   port: number;
 }
@@ -52,13 +57,21 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
   const isKnownOrigin = createKnownOrigins((patterns) => isOriginKnown(services, patterns), clock);
   const redis = config.redisUrl === null ? null : createRedisAdapter(config.redisUrl, log);
   const live = createLiveConnections(revocations, log);
+  const limits = config.rateLimits ?? defaultRateLimits("test");
+  const limitsOf = createTenantLimits(services);
+  const counters = createCounters({ redisUrl: config.redisUrl, log, clock });
+  const limiter = createRateLimiter({ counters, limits, limitsOf });
+  const connections = limitConnections({ live, limits, limitsOf });
+  const trustedProxyHops = config.trustedProxyHops ?? 0;
   // A developer's own keys lie on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv === "development" || config.nodeEnv === "test" });
-  const stopWatching = () => Promise.all([live.stop(), revocations.stop(), egress.close()]);
+  const stopWatching = () => Promise.all([live.stop(), revocations.stop(), egress.close(), counters.close()]);
   const app = createApp({
     services,
-    events: { hub, clock, live },
+    events: { hub, clock, live: connections },
     revocations,
+    limiter,
+    connections,
     jwks: createJwksReader(egress),
     isKnownOrigin,
     readiness: {
@@ -80,11 +93,21 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
     },
     publicUrl: config.publicUrl,
     apiUrl: () => config.publicUrl ?? `http://localhost:${(http.address() as AddressInfo).port}`,
-    trustedProxyHops: config.trustedProxyHops ?? 0,
+    trustedProxyHops,
     widgetDirectory: WIDGET_DIRECTORY,
   });
   const http = createAdaptorServer({ fetch: app.fetch }) as HttpServer;
-  const gateway = await openGateway({ http, services, hub, isKnownOrigin, revocations, live, redis });
+  const gateway = await openGateway({
+    http,
+    services,
+    hub,
+    isKnownOrigin,
+    revocations,
+    connections,
+    limiter,
+    trustedProxyHops,
+    redis,
+  });
   http.on("upgrade", refuseOtherUpgrades);
   try {
     await listen(http, port);

@@ -3,6 +3,7 @@
  * `parseConfig` is pure; `loadConfig` gives it this process's environment.
  */
 import { resolve } from "node:path";
+import { defaultRateLimits, type RateLimits } from "./rate-limits.ts";
 import { VARIABLES, type Values, type VariableName } from "./variables.ts";
 
 export type Environment = Record<string, string | undefined>;
@@ -20,6 +21,7 @@ export interface Config {
   publicUrl: string | null;
   consoleUrl: string | null;
   trustedProxyHops: number;
+  rateLimits: RateLimits;
   signUp: Values["SIGN_UP"];
   /** Null: mails are not sent, but logged outside production. */
   mail: { smtpUrl: string; from: string } | null;
@@ -136,6 +138,7 @@ export function parseConfig(env: Environment): Config {
     publicUrl: values.PUBLIC_URL,
     consoleUrl: values.CONSOLE_URL,
     trustedProxyHops: values.TRUSTED_PROXY_HOPS,
+    rateLimits: { ...defaultRateLimits(values.NODE_ENV), ...values.RATE_LIMITS },
     signUp: values.SIGN_UP,
     mail:
       values.SMTP_URL === null || values.MAIL_FROM === null

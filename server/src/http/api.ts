@@ -8,6 +8,8 @@ import { z } from "@hono/zod-openapi";
 import type { Ctx, Services } from "@agent-engine/core/context.ts";
 import type { Session } from "@agent-engine/core/members/resolve-session.ts";
 import { PERMISSIONS } from "@agent-engine/core/members/permissions.ts";
+import type { RateClass } from "@agent-engine/core/config/rate-limits.ts";
+import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
 import { authenticate, authorize, bearerOf, type Access, type Authority } from "./authenticate.ts";
 import { authenticateMember, isMembers, sessionOf, signedOut } from "./authenticate-member.ts";
@@ -15,6 +17,8 @@ import { clientAddress } from "./client-address.ts";
 import { asksForLines, JSON_LINES, lineResponse } from "./json-lines.ts";
 import { readJson } from "./body.ts";
 import { contextOf, type AppContext, type AppEnv, type Principal } from "./request.ts";
+import { closest, RateLimited, type RateLimiter, type Standing } from "../limits/rate-limiter.ts";
+import type { LimitedConnections } from "../limits/connections.ts";
 import type { RouteTable } from "./route-table.ts";
 import type { TrustedOrigins } from "./trusted-origins.ts";
 import { validate } from "./validation.ts";
@@ -34,6 +38,8 @@ interface Described {
   tag: string;
   summary: string;
   description?: string;
+  /** Which limits hold; by default `read` for a GET and `write` for anything else. */
+  rate?: RateClass;
 }
 
 interface Declared<Path extends string, Query> extends Described {
@@ -83,6 +89,11 @@ export interface AccountCall<Body> {
   ip: string | undefined;
 }
 
+export interface PublicCall {
+  /** Counts the request for its tenant, once that is known; throws `rate_limited`. */
+  countFor: (tenantId: TenantId) => Promise<void>;
+}
+
 export interface StreamCall<Path extends string, Query> {
   ctx: Ctx;
   params: ParamsOf<Path>;
@@ -114,7 +125,7 @@ export interface Api {
   /** A route that checks its own credential. */
   public<Body, Answer>(
     spec: PublicSpec<Body, Answer>,
-    verb: (c: AppContext, body: Body) => Promise<{ body: Answer; replayed: boolean }>,
+    verb: (c: AppContext, body: Body, call: PublicCall) => Promise<{ body: Answer; replayed: boolean }>,
   ): void;
 }
 
@@ -122,24 +133,46 @@ export interface ApiOptions {
   trustedOrigins: TrustedOrigins;
   trustedProxyHops: number;
   revocations: Authority["revocations"];
+  limiter: RateLimiter;
+  connections: Pick<LimitedConnections, "check">;
 }
 
 export function createApi(
   app: OpenAPIHono<AppEnv>,
   services: Services,
   table: RouteTable,
-  { trustedOrigins, trustedProxyHops, revocations }: ApiOptions,
+  { trustedOrigins, trustedProxyHops, revocations, limiter, connections }: ApiOptions,
 ): Api {
-  async function enter(c: AppContext, access: Access): Promise<{ principal: Principal; ctx: Ctx }> {
+  /** Keeps what the answer says of the limit that the request is closest to, also where it was refused. */
+  async function count(c: AppContext, counting: Promise<Standing | null>): Promise<void> {
+    try {
+      const standing = await counting;
+      const before = c.get("standing");
+      if (standing) c.set("standing", before ? closest(before, standing) : standing);
+    } catch (error) {
+      if (error instanceof RateLimited) c.set("standing", error.standing);
+      throw error;
+    }
+  }
+
+  const countAddress = (c: AppContext, spec: Described) =>
+    count(c, limiter.admitAddress(rateOf(spec), clientAddress(c, trustedProxyHops)));
+
+  async function enter(
+    c: AppContext,
+    spec: Described & { access: Access },
+  ): Promise<{ principal: Principal; ctx: Ctx }> {
+    await countAddress(c, spec);
+    const { access } = spec;
     const principal = isMembers(services, c)
       ? await authenticateMember(services, trustedOrigins, c)
       : await authenticate({ services, revocations }, bearerOf(c.req.header("authorization")), c.req.header("origin"));
+    const address = clientAddress(c, trustedProxyHops);
+    principal.address = address;
     c.set("principal", principal);
+    await count(c, limiter.admitCaller(rateOf(spec), principal, c.req.param("conversationId")));
     authorize(principal, access);
-    return {
-      principal,
-      ctx: contextOf(services, principal, c.get("correlationId"), clientAddress(c, trustedProxyHops)),
-    };
+    return { principal, ctx: contextOf(services, principal, c.get("correlationId"), address) };
   }
 
   function originOf(c: AppContext): { correlationId: string; ip: string | undefined } {
@@ -158,7 +191,7 @@ export function createApi(
     route(spec, verb) {
       declare(spec, { body: spec.body, responses: done(spec.status, spec.answer, spec.lines !== undefined) });
       app.on(spec.method, honoPath(spec.path), async (c) => {
-        const { ctx } = await enter(c, spec.access);
+        const { ctx } = await enter(c, spec);
         const call = {
           params: c.req.param() as ParamsOf<typeof spec.path>,
           query: (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never,
@@ -198,7 +231,8 @@ export function createApi(
         },
       });
       app.on(spec.method, honoPath(spec.path), async (c) => {
-        const { ctx, principal } = await enter(c, spec.access);
+        const { ctx, principal } = await enter(c, spec);
+        connections.check(principal);
         const query = (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never;
         return open({ ctx, principal, c, query, params: c.req.param() as ParamsOf<typeof spec.path> });
       });
@@ -206,6 +240,7 @@ export function createApi(
     account(spec, verb) {
       declare(spec, { body: spec.body, responses: done(spec.status, spec.answer), credential: "a session" });
       app.on(spec.method, honoPath(spec.path), async (c) => {
+        await countAddress(c, spec);
         const session = await sessionOf(services, trustedOrigins, c);
         if (!session) throw signedOut();
         const body = (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never;
@@ -215,6 +250,7 @@ export function createApi(
     token(spec, verb) {
       declare(spec, { body: spec.body, responses: done(spec.status, spec.answer), credential: "a token" });
       app.on(spec.method, honoPath(spec.path), async (c) => {
+        await countAddress(c, spec);
         const session = await sessionOf(services, trustedOrigins, c);
         const body = (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never;
         return c.json(await verb({ session, body, ...originOf(c) }), spec.status);
@@ -223,12 +259,18 @@ export function createApi(
     public(spec, verb) {
       declare(spec, { body: spec.body, responses: done(spec.status, spec.answer), credential: "its own" });
       app.on(spec.method, honoPath(spec.path), async (c) => {
-        const answer = await verb(c, validate(spec.body, await readJson(c.req.raw), "body"));
+        await countAddress(c, spec);
+        const countFor = (tenantId: TenantId) => count(c, limiter.admitTenant(rateOf(spec), tenantId));
+        const answer = await verb(c, validate(spec.body, await readJson(c.req.raw), "body"), { countFor });
         if (answer.replayed) c.header("idempotency-replayed", "true");
         return c.json(answer.body, spec.status);
       });
     },
   };
+}
+
+function rateOf({ rate, method }: Described): RateClass {
+  return rate ?? (method === "get" ? "read" : "write");
 }
 
 function honoPath(path: string): string {

@@ -6,8 +6,17 @@ import type { AppContext } from "./request.ts";
  */
 export function clientAddress(c: AppContext, trustedProxyHops: number): string | null {
   const connected = c.env?.incoming?.socket.remoteAddress ?? null;
+  return addressBehind(connected, c.req.header("x-forwarded-for"), trustedProxyHops);
+}
+
+/** The same of any connection: who connected, and the header's value where there is one. */
+export function addressBehind(
+  connected: string | null,
+  header: string | undefined,
+  trustedProxyHops: number,
+): string | null {
   if (trustedProxyHops === 0) return connected;
-  const forwarded = (c.req.header("x-forwarded-for") ?? "")
+  const forwarded = (header ?? "")
     .split(",")
     .map((each) => each.trim())
     .filter(Boolean);

@@ -5,7 +5,8 @@ import type { AppEnv } from "./request.ts";
 import type { RouteTable } from "./route-table.ts";
 
 const REQUEST_HEADERS = "authorization, content-type, idempotency-key, last-event-id, x-request-id";
-const EXPOSED_HEADERS = "idempotency-replayed, retry-after, x-request-id";
+const EXPOSED_HEADERS =
+  "idempotency-replayed, ratelimit, ratelimit-limit, ratelimit-policy, ratelimit-remaining, ratelimit-reset, retry-after, x-request-id";
 const PREFLIGHT_SECONDS = "600";
 
 /**

@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import type { Actor, Ctx, Services } from "@agent-engine/core/context.ts";
 import { newId } from "@agent-engine/core/ids.ts";
 import type { VerifiedVisitor } from "@agent-engine/core/visitors/visitor-token.ts";
+import type { Standing } from "../limits/rate-limiter.ts";
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 
 /** Who a request speaks for, once its credential has been checked. */
@@ -13,6 +14,8 @@ export interface Principal {
   expiresAt: number | null;
   /** The origin a visitor's token is bound to. */
   origin: string | null;
+  /** The client's, as far as it can be trusted. */
+  address?: string | null;
   /** What a visitor's token says. */
   visitor?: VerifiedVisitor;
   /** A credential that lasts until it is revoked: whether it is still good, and by what others hold the same one. */
@@ -24,6 +27,8 @@ export interface AppEnv {
   Variables: {
     correlationId: string;
     principal?: Principal;
+    /** With the limit that the request is closest to. */
+    standing?: Standing;
     /** The route's pattern, for the log: `/v1/runs/{runId}`. */
     route?: string;
   };

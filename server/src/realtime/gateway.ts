@@ -8,7 +8,9 @@ import { toProblemError } from "../http/problem.ts";
 import { correlationIdOf } from "../http/request.ts";
 import { handshake } from "./handshake.ts";
 import type { Hub } from "./hub.ts";
-import type { LiveConnections } from "./live-connections.ts";
+import { addressBehind } from "../http/client-address.ts";
+import type { LimitedConnections } from "../limits/connections.ts";
+import type { RateLimiter } from "../limits/rate-limiter.ts";
 import type { RedisAdapter } from "./redis-adapter.ts";
 import { toRefusal, UNAVAILABLE } from "./refusal.ts";
 import { serveSocket } from "./serve-socket.ts";
@@ -25,7 +27,9 @@ export interface GatewayOptions {
   hub: Hub;
   isKnownOrigin: IsKnownOrigin;
   revocations: Authority["revocations"];
-  live: Pick<LiveConnections, "watch">;
+  connections: Pick<LimitedConnections, "check" | "watch">;
+  limiter: RateLimiter;
+  trustedProxyHops: number;
   /** Null in a single process. */
   redis: RedisAdapter | null;
 }
@@ -44,7 +48,9 @@ export async function openGateway({
   hub,
   isKnownOrigin,
   revocations,
-  live,
+  connections,
+  limiter,
+  trustedProxyHops,
   redis,
 }: GatewayOptions): Promise<Gateway> {
   const io: RealtimeServer = new Server(http, {
@@ -67,7 +73,17 @@ export async function openGateway({
     const correlationId = correlationIdOf(typeof requestId === "string" ? requestId : null);
     try {
       const request = { token: auth["token"], origin: headers.origin, connections: io.engine.clientsCount };
+      const forwarded = headers["x-forwarded-for"];
+      const address = addressBehind(
+        socket.handshake.address,
+        Array.isArray(forwarded) ? forwarded.join(",") : forwarded,
+        trustedProxyHops,
+      );
+      await limiter.admitAddress("read", address);
       const principal = await handshake({ services, revocations, isKnownOrigin }, request);
+      principal.address = address;
+      await limiter.admitCaller("read", principal);
+      connections.check(principal);
       socket.data = { principal, correlationId };
     } catch (error) {
       const refusal = toRefusal(error);
@@ -80,7 +96,7 @@ export async function openGateway({
   }
 
   io.use((socket, next) => void admit(socket, next));
-  io.on("connection", (socket) => serveSocket({ services, hub, live }, socket));
+  io.on("connection", (socket) => serveSocket({ services, hub, live: connections }, socket));
   const stopHints = await services.bus.control.subscribe((message) => {
     if (message.kind === "hint") io.local.to(roomOf(message.hint.conversationId)).emit("hint", message.hint);
   });

@@ -34,6 +34,8 @@ export function toRefusal(error: unknown): HandshakeRefused {
     case "unauthenticated":
     case "origin_not_allowed":
       return new HandshakeRefused(problem.code, problem.detail);
+    case "rate_limited":
+      return new HandshakeRefused("realtime_unavailable", problem.detail);
     default:
       return new HandshakeRefused(UNAVAILABLE.code, UNAVAILABLE.detail);
   }

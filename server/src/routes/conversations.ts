@@ -61,6 +61,7 @@ export function conversationRoutes(api: Api): void {
       summary: "Send a message; a run answers it",
       description: "The same `clientMessageId` answers the same; with another text it is a mistake (422).",
       access: { scope: "conversations:write", visitor: true },
+      rate: "message",
       body: messageRequest,
       status: 202,
       answer: submissionSchema,

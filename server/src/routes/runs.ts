@@ -22,6 +22,7 @@ export function runRoutes(api: Api, events: EventSource): void {
       summary: "Start a run",
       description: "In a conversation of its own, or as the next message of an existing one.",
       access: { scope: "runs:write", visitor: false },
+      rate: "message",
       body: runRequest,
       status: 202,
       answer: submissionSchema,
@@ -95,6 +96,7 @@ export function runRoutes(api: Api, events: EventSource): void {
       description:
         "In a new conversation that begins with a copy of the old one up to `atSeq`, by default where the run began. Calls that the original made are answered with its recorded results; any other call that changes something waits for an approval, unless `allowSideEffects` is true.",
       access: { scope: "runs:write", visitor: false },
+      rate: "message",
       body: forkRequest,
       status: 202,
       answer: submissionSchema,

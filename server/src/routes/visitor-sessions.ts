@@ -33,10 +33,11 @@ export function visitorSessionRoutes(api: Api, services: Services, jwks: JwksRea
       description:
         "The only route a publishable key opens. Called by a page on one of the site's allowed origins; the token works from there only, for an hour. Send the last `visitorToken`, even an ended one, to stay the same visitor; with an `identityToken` of your server to become who it names, with what was said before; with `reset` to end that session and be somebody new.",
       body: visitorSessionRequest,
+      rate: "session",
       status: 201,
       answer: visitorSessionSchema,
     },
-    async (c, body) => {
+    async (c, body, { countFor }) => {
       const site = await resolvePublishableKey(services, body.publishableKey);
       if (!site) {
         throw new ProblemError(
@@ -46,6 +47,7 @@ export function visitorSessionRoutes(api: Api, services: Services, jwks: JwksRea
       }
       const origin = allowedOrigin(site, c.req.header("origin"));
       const { tenantId, siteId } = site;
+      await countFor(tenantId);
       const platform = { services, tenantId, actor: PLATFORM, correlationId: c.get("correlationId") };
       const earlier = await earlierSession(services, site, body.visitorToken);
       // Before the transaction: the customer's keys may have to be fetched.

@@ -22,6 +22,8 @@ const TenantSchema = defineEntity({
     retentionDays: p.integer().nullable(),
     retentionCursor: p.uuid().nullable(),
     retentionSweptAt: p.datetime(3).nullable(),
+    /** In place of everybody's limits, by name: an operator's to give. */
+    rateLimits: p.json<Record<string, number>>().nullable(),
   },
 });
 export class Tenant extends TenantSchema.class {}
