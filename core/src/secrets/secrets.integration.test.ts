@@ -258,6 +258,28 @@ describe("a tenant's data key", () => {
     expect(entry).toMatchObject({ action: "data_key.rotated", target: { kind: "tenant", id: tenant.id } });
   });
 
+  test("is not taken from under who is sealing with it: the rotation waits", async () => {
+    await keep(tenant.ctx, "before");
+    let rotation: Promise<number> | null = null;
+    const isBlocked = async () => {
+      const { rows } = await spine.owner.query(
+        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      return rows.length > 0;
+    };
+    const id = await transact(tenant.ctx, async (tx) => {
+      const kept = await keepSecret(tenant.ctx, tx, place(), "meanwhile");
+      let isOver = false;
+      rotation = rotateDataKey(tenant.ctx).finally(() => (isOver = true));
+      await waitFor(async () => isOver || (await isBlocked()), { describe: "the rotation to wait or end" });
+      expect(isOver).toBe(false);
+      return kept;
+    });
+    expect(await rotation).toBe(2);
+    expect(await read(tenant.ctx, id)).toBe("meanwhile");
+    expect(await dataKeys()).toHaveLength(1);
+  });
+
   test("that is half rotated serves, and the next rotation ends it", async () => {
     const id = await keep(tenant.ctx, "value");
     await spine.owner.query("update data_keys set retired_at = now() where tenant_id = $1", [uuidOf(tenant.id)]);
