@@ -22,9 +22,9 @@ export function createJwksReader(egress: Pick<Egress, "fetch">): JwksReader {
     try {
       const response = await egress.fetch(url, init);
       if (response.status !== 200) throw new JwksUnreadable(`it answers ${response.status}`);
-      return new Response(await boundedText(response), { status: 200 });
+      return Response.json(JSON.parse(await boundedText(response)));
     } catch (error) {
-      throw error instanceof JwksUnreadable ? error : new JwksUnreadable("it does not answer", error);
+      throw error instanceof JwksUnreadable ? error : new JwksUnreadable("it does not answer with JSON", error);
     }
   }
 

@@ -4,6 +4,7 @@ import { exportVisitor } from "@agent-engine/core/visitors/export-visitor.ts";
 import { getVisitor } from "@agent-engine/core/visitors/get-visitor.ts";
 import { listVisitors } from "@agent-engine/core/visitors/list-visitors.ts";
 import { revokeSessions } from "@agent-engine/core/visitors/revoke-sessions.ts";
+import type { Revocations } from "@agent-engine/core/visitors/revocations.ts";
 import type { Api } from "../http/api.ts";
 import { exportDocument, textResponse } from "../http/export-document.ts";
 import { pageQuery, pageRequest } from "../http/paging.ts";
@@ -18,7 +19,8 @@ const visitorsQuery = pageQuery.extend({
   externalId: z.string().max(255).optional().openapi({ description: "`sub` of their identity tokens." }),
 });
 
-export function visitorRoutes(api: Api): void {
+/** Whoever ends sessions finds them ended here when they are answered; other servers hear of it. */
+export function visitorRoutes(api: Api, revocations: Pick<Revocations, "refresh">): void {
   api.route(
     {
       method: "get",
@@ -95,6 +97,10 @@ export function visitorRoutes(api: Api): void {
       status: 200,
       answer: erasureSchema,
     },
-    ({ ctx, params }) => eraseVisitor(ctx, params.visitorId),
+    async ({ ctx, params }) => {
+      const erasure = await eraseVisitor(ctx, params.visitorId);
+      await revocations.refresh();
+      return erasure;
+    },
   );
 }
