@@ -7,13 +7,16 @@
  * indexed array overlap in Postgres, and the check here and the one there cannot disagree.
  */
 
+/** What a page's host can be: labels with something in them, or an address. A `*` is ours, for patterns. */
+const HOST = /^([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/;
+
 /** The origin in its one canonical form, or null when it is missing, `null`, or not a web origin. */
 export function parseOrigin(header: string | null | undefined): string | null {
   if (!header || header.length > 300) return null;
   const url = URL.parse(header);
   if (!url || (url.protocol !== "https:" && url.protocol !== "http:")) return null;
   // An Origin header is exactly scheme, host and port: a path, credentials or anything else was not sent by a browser.
-  return url.origin === header.toLowerCase() ? url.origin : null;
+  return HOST.test(url.hostname) && url.origin === header.toLowerCase() ? url.origin : null;
 }
 
 /** Every canonical pattern that allows this canonical origin: itself, and a wildcard for each parent domain. */
