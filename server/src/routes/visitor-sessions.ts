@@ -5,6 +5,7 @@ import { resolvePublishableKey, type ResolvedSite } from "@agent-engine/core/ten
 import { readIdentityKeys } from "@agent-engine/core/sites/read-identity-keys.ts";
 import { verifyIdentityToken } from "@agent-engine/core/visitors/identity-token.ts";
 import type { JwksReader } from "@agent-engine/core/visitors/jwks.ts";
+import type { Revocations } from "@agent-engine/core/visitors/revocations.ts";
 import { openVisitorSession, type EarlierSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
 import {
   signVisitorToken,
@@ -23,7 +24,12 @@ import { visitorSessionSchema } from "../openapi/schemas.ts";
 /** Nobody is known yet: the session is opened by the platform itself, in the site's tenant. */
 const PLATFORM: Actor = { kind: "worker" };
 
-export function visitorSessionRoutes(api: Api, services: Services, jwks: JwksReader): void {
+export interface VisitorSessionDeps {
+  jwks: JwksReader;
+  revocations: Pick<Revocations, "refresh">;
+}
+
+export function visitorSessionRoutes(api: Api, services: Services, { jwks, revocations }: VisitorSessionDeps): void {
   api.public(
     {
       method: "post",
@@ -79,6 +85,8 @@ export function visitorSessionRoutes(api: Api, services: Services, jwks: JwksRea
           issuedAt: services.clock(),
         }),
       );
+      // A session that ended with this is over when its browser hears of the next.
+      if (identity || body.reset) await revocations.refresh();
       // Signing the saved moment again gives the same token, so a replay answers the same and no token is ever stored.
       const { visitor, site: profile, issuedAt, sessionId, identifiedAt } = answer.body;
       const claims = {
