@@ -33,6 +33,8 @@ export interface Experiment {
    * An experiment leaves the world as it found it: as many processes, every proxy passing.
    */
   disturbs: "nobody" | "everybody";
+  /** It replaces all workers by its own kind, and need not bring the others back: it runs after those that want them. */
+  bringsWorkers?: true;
   figures?: readonly Figure[];
   run(world: World, trial: Trial): Promise<void>;
 }

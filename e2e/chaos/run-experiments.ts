@@ -23,10 +23,12 @@ export async function runExperiments(options: ChaosOptions): Promise<Outcome[]> 
   try {
     say(`ready: ${world.servers.length} servers, ${world.workers.length} workers`);
     const gentle = experiments.filter(({ disturbs }) => disturbs === "nobody");
-    const rough = experiments.filter(({ disturbs }) => disturbs === "everybody");
+    const rough = experiments
+      .filter(({ disturbs }) => disturbs === "everybody")
+      .toSorted((a, b) => Number(a.bringsWorkers ?? false) - Number(b.bringsWorkers ?? false));
     const outcomes = await Promise.all(gentle.map((experiment) => attempt(world, experiment, options)));
     for (const experiment of rough) {
-      await world.ensureWorkers();
+      if (!experiment.bringsWorkers) await world.ensureWorkers();
       outcomes.push(await attempt(world, experiment, options));
     }
     await checkEverything(world, outcomes, say);

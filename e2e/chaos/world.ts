@@ -86,7 +86,7 @@ const START_MS = 90_000;
 const FIRST_SLOTS = 1_001;
 
 /** A model's longest silence before it begins; within an answer a quarter. Experiments wait for it. */
-const SILENCE_SECONDS = 12;
+const SILENCE_SECONDS = 9;
 
 /** How all of it is ended, whatever of it was started. */
 interface Ends {

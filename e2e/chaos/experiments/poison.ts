@@ -30,6 +30,7 @@ export const poison: Experiment = {
   // It takes three times as long until a worker that computes for ever is seen to. e2e/src/poison.test.ts has it.
   slowFaults: [ENDLESS],
   disturbs: "everybody",
+  bringsWorkers: true,
   async run(world, trial) {
     const keys = await siteOf(world, { name: "Poisonous", knowledge: { enabled: false }, toolkits: [evilToolkit()] });
     world.model.setScript(({ messages }) => {
@@ -46,8 +47,6 @@ export const poison: Experiment = {
       }
     } finally {
       world.model.setScript(null);
-      await Promise.all([...world.workers].map((worker) => world.remove(worker)));
-      await world.ensureWorkers();
     }
   },
 };

@@ -38,6 +38,7 @@ export const saturation: Experiment = {
   rounds: { quick: 1, full: 15 },
   faults: [SATURATED],
   disturbs: "everybody",
+  bringsWorkers: true,
   figures: [
     { name: TOLD, unit: "ms", limit: { quantile: 0.99, atMost: 1_000 } },
     { name: ERROR, unit: "%", limit: { quantile: 0.8, atMost: 50 } },
@@ -45,14 +46,9 @@ export const saturation: Experiment = {
   async run(world, trial) {
     await Promise.all([...world.workers].map((worker) => world.remove(worker)));
     await world.addWorker({ WORKER_CONCURRENCY: String(PLACES) });
-    try {
-      for (let round = 0; round < trial.rounds; round++) {
-        const third = Math.floor((round * LENGTHS.length) / trial.rounds);
-        await saturate(world, trial, LENGTHS[third] as Lengths);
-      }
-    } finally {
-      await Promise.all([...world.workers].map((worker) => world.remove(worker)));
-      await world.ensureWorkers();
+    for (let round = 0; round < trial.rounds; round++) {
+      const third = Math.floor((round * LENGTHS.length) / trial.rounds);
+      await saturate(world, trial, LENGTHS[third] as Lengths);
     }
   },
 };
