@@ -20,6 +20,7 @@ import { defaultRetryPolicy, type RetryPolicy } from "./engine/retry-policy.ts";
 import { executeRun, type ExecuteDeps } from "./execute-run.ts";
 import { createSlots } from "./slots.ts";
 import { createQuarantine } from "./quarantine/quarantine.ts";
+import { createUnanswered } from "./unanswered.ts";
 import { within } from "./within.ts";
 import { openWorld, type World } from "./world.ts";
 
@@ -78,6 +79,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const running = new Map<string, AbortController>();
   const claiming = new Set<string>();
   const outbox = createOutbox(services.db);
+  const unanswered = createUnanswered(outbox);
   let dispatcher: Backlog | null = null;
   const deps: ExecuteDeps = {
     services,
@@ -93,7 +95,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     const release = slots.take(queueClass);
     if (!release) {
       // It waits where the order is fair, for whoever has a place first.
-      await outbox.putBack(doorbell);
+      await outbox.putBack(doorbell).catch((error: unknown) => {
+        unanswered.add(doorbell);
+        throw error;
+      });
       return lease.report();
     }
     const takenMs = performance.now();
@@ -115,6 +120,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       });
     } catch (error) {
       release();
+      unanswered.add(doorbell);
       throw error;
     } finally {
       claiming.delete(doorbell.runId);
@@ -153,6 +159,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     },
     async stop({ drainMs = DRAIN_MS } = {}) {
       slots.close();
+      unanswered.stop();
       // A broker that is gone answers no goodbye, and the runs must be given back all the same.
       const listening = Promise.allSettled(listeners.map((listener) => listener.stop()));
       await within(drainMs, Promise.all([listening, slots.empty(), quarantine.stop(drainMs)]));
