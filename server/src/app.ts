@@ -10,6 +10,7 @@ import { problemResponse, toProblemError } from "./http/problem.ts";
 import { requestLog } from "./http/request-log.ts";
 import type { AppContext, AppEnv } from "./http/request.ts";
 import { createRouteTable, type RouteTable } from "./http/route-table.ts";
+import { securityHeaders } from "./http/security-headers.ts";
 import type { LimitedConnections } from "./limits/connections.ts";
 import { rateLimitHeaders, type RateLimiter } from "./limits/rate-limiter.ts";
 import { createTrustedOrigins } from "./http/trusted-origins.ts";
@@ -69,11 +70,10 @@ export function createApp(options: AppOptions): App {
   app.onError((error, c) => answerProblem(services, c, error));
   app.notFound((c) => answerProblem(services, c, unmatched(table, c)));
   app.use(requestLog(services.log, table));
+  app.use(securityHeaders(services.accounts.isSecure));
   app.use(cors(table, options.isKnownOrigin));
   app.use(async (c, next) => {
     await next();
-    c.res.headers.set("x-content-type-options", "nosniff");
-    if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
     const standing = c.get("standing");
     if (standing) for (const [name, value] of rateLimitHeaders(standing)) c.res.headers.set(name, value);
   });

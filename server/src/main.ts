@@ -33,11 +33,18 @@ const isThere = statement("is_there", "select 1");
 /** Requests under way may finish; then their connections are closed. */
 const FINISH_MS = 2_000;
 
+/**
+ * How long a client may take to send its request: what is slower holds a connection for nothing. Answers, streams and
+ * sockets are not concerned.
+ */
+const RECEIVE = { headersMs: 10_000, requestMs: 30_000 };
+
 export interface ServerOptions {
   services: Services;
   config: Pick<Config, "redisUrl" | "publicUrl"> & Partial<Pick<Config, "trustedProxyHops" | "nodeEnv" | "rateLimits">>;
   /** 0 picks a free one. */
   port: number;
+  receive?: typeof RECEIVE;
 }
 
 export interface RunningServer {
@@ -50,7 +57,12 @@ export interface RunningServer {
 }
 
 /** Starts HTTP, sockets and the hub on one port. Rejects with a clear message when the port is taken. */
-export async function startServer({ services, config, port }: ServerOptions): Promise<RunningServer> {
+export async function startServer({
+  services,
+  config,
+  port,
+  receive = RECEIVE,
+}: ServerOptions): Promise<RunningServer> {
   const { log, clock } = services;
   const revocations = await watchRevocations(services);
   const hub = openHub(services);
@@ -96,7 +108,7 @@ export async function startServer({ services, config, port }: ServerOptions): Pr
     trustedProxyHops,
     widgetDirectory: WIDGET_DIRECTORY,
   });
-  const http = createAdaptorServer({ fetch: app.fetch }) as HttpServer;
+  const http = createAdaptorServer({ fetch: app.fetch, serverOptions: receiving(receive) }) as HttpServer;
   const gateway = await openGateway({
     http,
     services,
@@ -153,6 +165,14 @@ function openHub(services: Services): Hub {
     readHeads: (conversationIds) => headsOf(services, conversationIds),
     onError: (what, error) => services.log.warn({ err: error }, what),
   });
+}
+
+function receiving({ headersMs, requestMs }: typeof RECEIVE) {
+  return {
+    headersTimeout: headersMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: Math.min(1_000, headersMs),
+  };
 }
 
 /** Without this an upgrade on an unknown path hangs, and keeps the server from closing. */

@@ -14,7 +14,7 @@ import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import type { Conversation, Problem, Submission, VisitorSession } from "@agent-engine/protocol/resources.ts";
 import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { createTestDatabase } from "@agent-engine/testing/postgres.ts";
-import { startServer, type RunningServer } from "./main.ts";
+import { startServer, type RunningServer, type ServerOptions } from "./main.ts";
 
 export const ORIGIN = "https://shop.example";
 
@@ -40,6 +40,8 @@ export interface FixtureOptions {
   accounts?: Partial<AccountsConfig>;
   /** The first signs, all verify. */
   secretKeys?: string[];
+  /** How long a client may take to send a request. */
+  receive?: ServerOptions["receive"];
 }
 
 export async function startServerFixture(options: FixtureOptions = {}): Promise<ServerFixture> {
@@ -65,6 +67,7 @@ export async function startServerFixture(options: FixtureOptions = {}): Promise<
     services,
     config: { nodeEnv: "test", redisUrl, publicUrl: null, trustedProxyHops: 1 },
     port: 0,
+    ...(options.receive ? { receive: options.receive } : {}),
   });
   return {
     url: server.url,

@@ -35,6 +35,18 @@ export async function readJson(request: Request): Promise<unknown> {
 
 /** The body as text; throws `too_large` before more than the limit is held. */
 export async function readText(request: Request): Promise<string> {
+  try {
+    return await read(request);
+  } catch (error) {
+    if (error instanceof ProblemError) throw error;
+    // The client went away or was too slow. Its connection's error must not pass for one of the database's.
+    throw new ProblemError("invalid_request", "The body ended before it was whole. Send the request again.", {
+      cause: error,
+    });
+  }
+}
+
+async function read(request: Request): Promise<string> {
   const declared = request.headers.get("content-length");
   if (declared !== null) {
     // Node's parser holds a body to its declared length.

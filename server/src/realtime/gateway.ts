@@ -5,6 +5,7 @@ import { REALTIME_PATH, type RealtimeRefusal } from "@agent-engine/protocol/real
 import type { Authority } from "../http/authenticate.ts";
 import type { IsKnownOrigin } from "../http/known-origins.ts";
 import { toProblemError } from "../http/problem.ts";
+import { SECURITY_HEADERS } from "../http/security-headers.ts";
 import { correlationIdOf } from "../http/request.ts";
 import { handshake } from "./handshake.ts";
 import type { Hub } from "./hub.ts";
@@ -65,6 +66,11 @@ export async function openGateway({
     // For polling only: CORS does not hold WebSockets back, the handshake does.
     cors: { origin: answerOrigin(isKnownOrigin), methods: ["GET", "POST"], allowedHeaders: ["x-request-id"] },
     ...(redis ? { adapter: redis.adapter } : {}),
+  });
+
+  // Polling's answers do not pass the API's middleware.
+  io.engine.on("headers", (headers: Record<string, string>) => {
+    Object.assign(headers, SECURITY_HEADERS.data, { "cache-control": "no-store" });
   });
 
   async function admit(socket: RealtimeSocket, next: (error?: Error) => void): Promise<void> {
