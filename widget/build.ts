@@ -47,13 +47,15 @@ function config(
 
 /** Answers the names of the files, the launcher's first. */
 export async function buildWidget(outDir = `${root}dist`): Promise<string[]> {
-  // Vite leaves the whitespace in ES libraries unless the bundler is told itself.
-  const minified = { minify: true } as const;
+  // Vite leaves the whitespace in ES libraries, and hints for whoever bundles them, unless the bundler is told itself.
+  const optimization = { inlineConst: { mode: "all", pass: 2 } } as const;
+  const minified = { minify: true, comments: { annotation: false } } as const;
   const panel = await output(
     config(outDir, "src/panel/mount.tsx", {
       emptyOutDir: true,
       lib: { entry: "src/panel/mount.tsx", formats: ["es"] },
       rolldownOptions: {
+        optimization,
         output: { ...minified, entryFileNames: "panel-[hash].js", chunkFileNames: "[name]-[hash].js" },
       },
     }),
@@ -65,7 +67,7 @@ export async function buildWidget(outDir = `${root}dist`): Promise<string[]> {
       "src/launcher/main.ts",
       {
         lib: { entry: "src/launcher/main.ts", formats: ["iife"], name: "agentWidget" },
-        rolldownOptions: { output: { ...minified, entryFileNames: "widget.js" } },
+        rolldownOptions: { optimization, output: { ...minified, entryFileNames: "widget.js" } },
       },
       { PANEL_FILE: JSON.stringify(panelFile) },
     ),

@@ -138,9 +138,9 @@ test("a question that could not be sent is sent by itself once there is a connec
   await visitor.panel.getByText("Ask me about").waitFor();
   // As trying in vain leaves it, after some ten seconds.
   await page.evaluate((text) => {
-    const token = Object.keys(localStorage).find((key) => key.endsWith(":token")) ?? "";
+    const session = Object.keys(localStorage).find((key) => key.endsWith(":session")) ?? "";
     const unsent = { clientMessageId: "left-over", text, after: 0, error: { code: "network", message: "" } };
-    localStorage.setItem(token.replace(/token$/, "outbox"), JSON.stringify([unsent]));
+    localStorage.setItem(session.replace(/session$/, "outbox"), JSON.stringify([unsent]));
   }, QUESTION);
   goOn();
   await page.reload();

@@ -2,6 +2,9 @@
 
 export type WidgetEvent = "open" | "close" | "message" | "run" | "error" | "ready";
 
+/** A token, or where to get one. */
+export type Identity = string | (() => string | Promise<string>);
+
 export type ThemeName = "light" | "dark" | "auto";
 
 /** `window.AgentWidget`: the element itself. */
@@ -12,7 +15,12 @@ export interface AgentWidgetApi {
   toggle(): void;
   /** Opens the panel and sends a message as the visitor. */
   send(text: string): Promise<void>;
-  /** Leaves the conversation: the next message begins another. */
+  /**
+   * Makes the visitor the person that your server's identity token names, with all they said so far. A function is asked
+   * for one when the chat is opened, so that it is never an old one.
+   */
+  identify(identity: Identity): void;
+  /** Signs the visitor out: what follows is said by somebody new, and this browser shows nothing of before. */
   reset(): Promise<void>;
   /** `light`, `dark` or `auto` (the system's), or custom properties by their name without `--agent-widget-`. */
   setTheme(theme: ThemeName | Record<string, string>): Promise<void>;
@@ -40,6 +48,8 @@ export interface WidgetHost extends AgentWidgetApi, HTMLElement {
   readonly siteKey: string | null;
   readonly button: HTMLButtonElement;
   isOpen: boolean | undefined;
+  /** What the page said last. */
+  identity: Identity | undefined;
   announce(event: WidgetEvent, detail?: unknown): void;
 }
 
@@ -48,6 +58,7 @@ export interface Panel {
   show(takesFocus: boolean): void;
   hide(): void;
   send(text: string): void;
+  identify(): void;
   reset(): void;
   setTheme(theme: ThemeName | Record<string, string>): void;
   doctor(): Promise<DoctorReport>;

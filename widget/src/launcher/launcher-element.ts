@@ -1,5 +1,5 @@
 import { ReactiveElement, unsafeCSS } from "@lit/reactive-element";
-import type { Panel, PanelModule, ThemeName, WidgetEvent, WidgetHost } from "../widget-api.ts";
+import type { Identity, Panel, PanelModule, ThemeName, WidgetEvent, WidgetHost } from "../widget-api.ts";
 import styles from "./launcher.css?inline";
 
 export const script = document.currentScript as HTMLScriptElement;
@@ -12,6 +12,7 @@ export class LauncherElement extends ReactiveElement implements WidgetHost {
   declare isOpen: boolean | undefined;
   readonly apiUrl = new URL(".", script.src).href;
   readonly button = document.createElement("button");
+  identity: Identity | undefined;
   #panel: Promise<Panel> | undefined;
   #failures = 0;
 
@@ -85,6 +86,11 @@ export class LauncherElement extends ReactiveElement implements WidgetHost {
 
   async send(text: string): Promise<void> {
     (await this.load()).send(text);
+  }
+
+  identify(identity: Identity): void {
+    this.identity = identity;
+    void this.#panel?.then((panel) => panel.identify());
   }
 
   async reset(): Promise<void> {

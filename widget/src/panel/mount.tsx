@@ -94,7 +94,10 @@ export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
       void host.open(false);
       session.client.send(text);
     },
-    reset: session.client.reset,
+    identify() {
+      if (hasStarted) void session.start();
+    },
+    reset: session.reset,
     setTheme: (theme) => setTheme(host, theme),
     async doctor() {
       const { examine } = await import("./doctor.ts");

@@ -37,6 +37,8 @@ export interface Session {
   storageIsKept: boolean;
   getView(): View;
   start(): Promise<void>;
+  /** Signs the visitor out. */
+  reset(): void;
   close(): void;
 }
 
@@ -108,6 +110,17 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
     sendLeftOver();
   }
 
+  function complain(failure: unknown): AgentEngineError {
+    const error = failure as AgentEngineError;
+    console.error(`[agent-widget] ${error.code}: ${error.message}`);
+    host.announce("error", { code: error.code, detail: error.message });
+    return error;
+  }
+
+  /** As whoever the page says they are. */
+  const enter = async () =>
+    host.identity ? (await import("./enter-as.ts")).enterAs(host.identity, credentials, complain) : credentials.open();
+
   const unsubscribe = client.subscribe(update);
   const listening = new AbortController();
   for (const event of ["online", "offline", "pageshow"]) addEventListener(event, wake, listening);
@@ -121,19 +134,22 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
     getView: () => view,
     async start() {
       update({ error: null });
+      const entering = retrying(START_ATTEMPTS, Math.random, enter);
       const history = client.start().catch(() => {});
       try {
-        const site = await retrying(START_ATTEMPTS, Math.random, credentials.open);
+        const site = await entering;
         applySiteTheme(host, site.theme);
         update({ site });
       } catch (failure) {
-        const error = failure as AgentEngineError;
         client.close();
-        update({ error });
-        console.error(`[agent-widget] ${error.code}: ${error.message}`);
-        host.announce("error", { code: error.code, detail: error.message });
+        update({ error: complain(failure) });
       }
       await history;
+    },
+    reset() {
+      host.identity = undefined;
+      client.reset();
+      credentials.open({ reset: true }).catch(complain);
     },
     close() {
       isClosed = true;
