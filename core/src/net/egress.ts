@@ -5,7 +5,7 @@
  */
 import { lookup as systemLookup, type LookupAddress } from "node:dns";
 import { BlockList, isIP, isIPv6, type LookupFunction } from "node:net";
-import { Agent, fetch as undiciFetch } from "undici";
+import type { Agent } from "undici";
 
 export interface EgressOptions {
   /** Allows this machine's own addresses: for development and tests. */
@@ -37,17 +37,34 @@ export class EgressRefused extends Error {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** Opened by its first request: a server makes few or none, and the HTTP client takes some memory. */
+interface Opened {
+  fetch: typeof globalThis.fetch;
+  kept: Agent;
+  single: Agent;
+}
+
 export function createEgress(options: EgressOptions): Egress {
+  let opening: Promise<Opened> | null = null;
+  const open = () => (opening ??= openAgents(options));
+  return {
+    fetch: guarded(open, "kept", options),
+    fetchOnce: guarded(open, "single", options),
+    close: async () => {
+      const opened = await opening;
+      await Promise.all([opened?.kept.close(), opened?.single.close()]);
+    },
+  };
+}
+
+async function openAgents(options: EgressOptions): Promise<Opened> {
+  const { Agent, fetch } = await import("undici");
   const connect = { lookup: checkedLookup(options), timeout: CONNECT_TIMEOUT_MS };
   // No timeouts of its own: every caller has a deadline, and some answers stream for minutes.
-  const kept = new Agent({ connect, keepAliveTimeout: 30_000, headersTimeout: 0, bodyTimeout: 0 });
-  const single = new Agent({ connect, pipelining: 0, headersTimeout: 0, bodyTimeout: 0 });
   return {
-    fetch: guarded(kept, options),
-    fetchOnce: guarded(single, options),
-    close: async () => {
-      await Promise.all([kept.close(), single.close()]);
-    },
+    fetch: fetch as unknown as typeof globalThis.fetch,
+    kept: new Agent({ connect, keepAliveTimeout: 30_000, headersTimeout: 0, bodyTimeout: 0 }),
+    single: new Agent({ connect, pipelining: 0, headersTimeout: 0, bodyTimeout: 0 }),
   };
 }
 
@@ -63,15 +80,20 @@ export function checkUrl(url: URL, options: EgressOptions): void {
   if (isIP(host)) checkAddress(host, host, options);
 }
 
-function guarded(dispatcher: Agent, options: EgressOptions): typeof globalThis.fetch {
-  const request = undiciFetch as unknown as (
-    input: string | URL | Request,
-    init: RequestInit & { dispatcher: Agent },
-  ) => Promise<Response>;
+function guarded(
+  open: () => Promise<Opened>,
+  which: "kept" | "single",
+  options: EgressOptions,
+): typeof globalThis.fetch {
   return async (input, init) => {
     const url = new URL(input instanceof Request ? input.url : input);
     checkUrl(url, options);
-    return request(input, { ...init, redirect: "manual", dispatcher }).catch((error: unknown) => {
+    const opened = await open();
+    const request = opened.fetch as (
+      input: string | URL | Request,
+      init: RequestInit & { dispatcher: Agent },
+    ) => Promise<Response>;
+    return request(input, { ...init, redirect: "manual", dispatcher: opened[which] }).catch((error: unknown) => {
       // Some ports are closed to HTTP by the fetch standard: nothing was sent.
       if (error instanceof Error && error.cause instanceof Error && error.cause.message === "bad port") {
         throw new EgressRefused(url.host, "HTTP may not use its port.");
