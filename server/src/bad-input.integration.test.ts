@@ -139,6 +139,13 @@ describe("a query", () => {
     expect(answer.body.detail).toMatch(detail);
   });
 
+  test("of characters that cannot be stored finds nothing", async () => {
+    for (const path of ["/v1/audit-log?action=%00", "/v1/audit-log?actor=a%00b", "/v1/visitors?externalId=%00"]) {
+      const answer = await call<{ items: unknown[] }>(fixture, "GET", path, { token: secret });
+      expect([path, answer.status, answer.body.items]).toEqual([path, 200, []]);
+    }
+  });
+
   test("Last-Event-ID", async () => {
     const headers = { "last-event-id": "msg_1" };
     expectProblem(

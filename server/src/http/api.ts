@@ -9,6 +9,7 @@ import type { Ctx, Services } from "@agent-engine/core/context.ts";
 import type { Session } from "@agent-engine/core/members/resolve-session.ts";
 import { PERMISSIONS } from "@agent-engine/core/members/permissions.ts";
 import type { RateClass } from "@agent-engine/core/config/rate-limits.ts";
+import { cleanText } from "@agent-engine/protocol/clean-text.ts";
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
 import { authenticate, authorize, bearerOf, type Access, type Authority } from "./authenticate.ts";
@@ -194,7 +195,7 @@ export function createApi(
         const { ctx } = await enter(c, spec);
         const call = {
           params: c.req.param() as ParamsOf<typeof spec.path>,
-          query: (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never,
+          query: (spec.query ? validate(spec.query, readQuery(c), "query") : {}) as never,
           body: (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never,
         };
         if (spec.lines && asksForLines(c.req.header("accept"))) return lineResponse(spec.lines({ ...call, ctx }));
@@ -233,7 +234,7 @@ export function createApi(
       app.on(spec.method, honoPath(spec.path), async (c) => {
         const { ctx, principal } = await enter(c, spec);
         connections.check(principal);
-        const query = (spec.query ? validate(spec.query, c.req.query(), "query") : {}) as never;
+        const query = (spec.query ? validate(spec.query, readQuery(c), "query") : {}) as never;
         return open({ ctx, principal, c, query, params: c.req.param() as ParamsOf<typeof spec.path> });
       });
     },
@@ -271,6 +272,11 @@ export function createApi(
 
 function rateOf({ rate, method }: Described): RateClass {
   return rate ?? (method === "get" ? "read" : "write");
+}
+
+/** The query's parameters; what Postgres cannot store is replaced, as it is in bodies. */
+function readQuery(c: AppContext): Record<string, string> {
+  return Object.fromEntries(Object.entries(c.req.query()).map(([name, value]) => [name, cleanText(value)]));
 }
 
 function honoPath(path: string): string {
