@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { VisitorSession } from "@agent-engine/protocol/resources.ts";
 import { memoryKeyValue, type KeyValue } from "./key-value.ts";
 import { createVisitorSession } from "./visitor-session.ts";
 
@@ -18,7 +17,7 @@ function scene(storage: KeyValue = memoryKeyValue()) {
   let tokens = 0;
   const session = (token = `token-${++tokens}`) => {
     const expiresAt = new Date(NOW + 3_600_000).toISOString();
-    return Response.json({ visitorToken: token, expiresAt, site: { id: token } } as unknown as VisitorSession);
+    return Response.json({ visitorToken: token, expiresAt, site: { id: token } });
   };
   const open = (kept = storage) =>
     createVisitorSession({
@@ -27,7 +26,7 @@ function scene(storage: KeyValue = memoryKeyValue()) {
       storage: kept,
       now: () => NOW,
       fetch: async (_url, init) => {
-        const body = JSON.parse(String(init.body)) as Sent;
+        const body = JSON.parse(init.body as string) as Sent;
         sent.push(body);
         return (answers.shift() ?? (() => session()))(body);
       },
