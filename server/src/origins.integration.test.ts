@@ -210,6 +210,16 @@ describe("an origin that is not the site's", () => {
     }
   });
 
+  test("another customer's origin, which some site does allow, gets no further", async () => {
+    const origin = "https://other.example";
+    expect((await send("POST", "/v1/visitor-sessions", { ...json, origin }, opening())).status).toBe(403);
+    for (const path of ["/v1/conversations", `/v1/conversations/${conversationId}/stream`]) {
+      expect((await send("GET", path, { ...bearer(), origin })).status).toBe(403);
+    }
+    expect(await socket(origin)).toBe("origin_not_allowed");
+    expect((await poll(origin)).outcome).toBe("origin_not_allowed");
+  });
+
   test("the site's own origin is let in by every way", async () => {
     expect((await send("POST", "/v1/visitor-sessions", { ...json, origin: ORIGIN }, opening())).status).toBe(201);
     expect(
