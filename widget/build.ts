@@ -49,6 +49,7 @@ function config(
 export async function buildWidget(outDir = `${root}dist`): Promise<string[]> {
   // Vite leaves the whitespace in ES libraries, and hints for whoever bundles them, unless the bundler is told itself.
   const optimization = { inlineConst: { mode: "all", pass: 2 } } as const;
+  const treeshake = { propertyReadSideEffects: false, unknownGlobalSideEffects: false } as const;
   const minified = { minify: true, comments: { annotation: false } } as const;
   const panel = await output(
     config(outDir, "src/panel/mount.tsx", {
@@ -56,6 +57,7 @@ export async function buildWidget(outDir = `${root}dist`): Promise<string[]> {
       lib: { entry: "src/panel/mount.tsx", formats: ["es"] },
       rolldownOptions: {
         optimization,
+        treeshake,
         output: { ...minified, entryFileNames: "panel-[hash].js", chunkFileNames: "[name]-[hash].js" },
       },
     }),

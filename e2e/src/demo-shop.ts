@@ -1,5 +1,5 @@
 /** `npm start` as a newcomer runs it, a model that says what a test wants, and a browser for its demo page. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "@agent-engine/core/dev/free-port.ts";
@@ -13,6 +13,8 @@ export interface DemoShop {
   apiUrl: string;
   browser: Browser;
   model: ModelServer;
+  /** Of the demo tenant, as the start wrote it down. */
+  secretKey: string;
   /** As a crash or the machine's memory killer would: nothing is said to anybody. */
   kill(): Promise<void>;
   /** On the same folder and ports. */
@@ -56,6 +58,8 @@ export async function openDemoShop(options: { model: boolean }): Promise<DemoSho
       apiUrl: `http://localhost:${port}`,
       browser,
       model,
+      secretKey: (JSON.parse(readFileSync(join(folder, "data", "dev.json"), "utf8")) as { secretKey: string })
+        .secretKey,
       async kill() {
         running?.signal("SIGKILL");
         await running?.exited;

@@ -80,6 +80,19 @@ describe("a visitor's session", () => {
     expect(await page.token()).toBe("token-2");
   });
 
+  it("waits for an identity that the page is still asking for, where it has nothing yet", async () => {
+    const { page, sent } = scene();
+    const asked = Promise.withResolvers<{ identityToken: string }>();
+    const opening = page.open(asked.promise);
+    const token = page.token();
+    asked.resolve({ identityToken: "signed" });
+    expect([await token, sent]).toEqual(["token-1", [body({ identityToken: "signed" })]]);
+    await opening;
+    const failing = page.open(Promise.reject(new Error("the page's server is away")));
+    await expect(failing).rejects.toThrow("away");
+    expect(await page.token()).toBe("token-1");
+  });
+
   it("ends with a reset, also when nobody hears of it", async () => {
     const { page, sent, answers } = scene();
     await page.token();

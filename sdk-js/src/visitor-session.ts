@@ -21,36 +21,42 @@ export interface VisitorCredentials extends Credentials {
   /**
    * Opens or renews the session and answers what the site looks like. With an `identityToken`, signed by the customer's
    * server, the visitor becomes who it names, with all they said so far; `reset` ends the session and begins another, as
-   * somebody new.
+   * somebody new. Until it is done whoever asks for a token waits, unless there is one already.
    */
-  open(change?: { identityToken: string } | { reset: true }): Promise<SiteProfile>;
+  open(change?: Wanted): Promise<SiteProfile>;
 }
+
+export interface SessionChange {
+  identityToken?: string;
+  reset?: true;
+}
+type Wanted = SessionChange | Promise<SessionChange>;
 
 export function createVisitorSession(options: VisitorSessionOptions): VisitorCredentials {
   const { storage, publishableKey, now = Date.now } = options;
-  /** When it ends and the token, with a blank between them. */
+  /** The token and when it ends, with a blank between them. */
   let held: string | null = null;
-  let opening: Promise<SiteProfile> | undefined;
+  let opening: Promise<unknown> = Promise.resolve();
+  /** How many are under way. */
+  let under = 0;
 
   function hold(session: string | null): void {
     storage.set("session", (held = session));
   }
 
   // Read each time: another tab may hold a newer one. What storage does not take is kept here.
-  const current = (): [token?: string, until?: string] => {
-    const [until, token] = (storage.get("session") ?? held ?? "").split(" ");
-    return [token, until];
-  };
+  const current = () => (storage.get("session") ?? held ?? "").split(" ");
 
-  async function openOnce(change?: object): Promise<SiteProfile> {
+  async function openOnce(wanted?: Wanted): Promise<SiteProfile> {
+    const change = await wanted;
     const [visitorToken] = current();
     // Whatever becomes of the request, who has signed out is signed out here.
-    if (change && "reset" in change) hold(null);
+    if (change?.reset) hold(null);
     try {
-      const body = { publishableKey, visitorToken, ...change };
+      const body = { publishableKey, visitorToken: visitorToken || undefined, ...change };
       const session = await request<VisitorSession>(options, "/v1/visitor-sessions", { body });
       // Meanwhile another tab may have become somebody.
-      if (change || current()[0] === visitorToken) hold(`${Date.parse(session.expiresAt)} ${session.visitorToken}`);
+      if (change || current()[0] === visitorToken) hold(`${session.visitorToken} ${Date.parse(session.expiresAt)}`);
       return session.site;
     } catch (error) {
       // The old token may be past any renewal: begin as a new visitor rather than never again.
@@ -61,21 +67,19 @@ export function createVisitorSession(options: VisitorSessionOptions): VisitorCre
   }
 
   /** One at a time: each begins with what the one before was given. */
-  function open(change?: object): Promise<SiteProfile> {
-    if (opening && !change) return opening;
-    const begin = () => openOnce(change);
-    const mine = Promise.resolve(opening)
-      .then(begin, begin)
-      .finally(() => {
-        if (opening === mine) opening = undefined;
-      });
-    return (opening = mine);
+  function open(change?: Wanted): Promise<SiteProfile> {
+    const begin = () => openOnce(change).finally(() => under--);
+    if (change || !under) {
+      under++;
+      opening = opening.then(begin, begin);
+    }
+    return opening as Promise<SiteProfile>;
   }
 
   /** Another one than `refused`, where there is one that lasts. */
   async function token(refused?: string): Promise<string> {
-    const [held = refused, until] = current();
-    if (held === refused || Number(until) - MARGIN_MS <= now()) await open();
+    const [known, until] = current();
+    if (!known || known === refused || Number(until) - MARGIN_MS <= now()) await open();
     return current()[0] ?? "";
   }
 

@@ -13,7 +13,7 @@ import {
 import type { AgentEngineError } from "@agent-engine/sdk/problem.ts";
 import { createVisitorSession } from "@agent-engine/sdk/visitor-session.ts";
 import { io } from "@agent-engine/sdk/websocket-io.ts";
-import type { WidgetHost } from "../widget-api.ts";
+import type { Identity, WidgetHost } from "../widget-api.ts";
 import { createNewsReader } from "./news.ts";
 import { siteStorage } from "./storage.ts";
 import { applySiteTheme } from "./theme.ts";
@@ -112,14 +112,20 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
 
   function complain(failure: unknown): AgentEngineError {
     const error = failure as AgentEngineError;
-    console.error(`[agent-widget] ${error.code}: ${error.message}`);
+    console.error(`[agent-widget] ${error.message}`);
     host.announce("error", { code: error.code, detail: error.message });
     return error;
   }
 
-  /** As whoever the page says they are. */
-  const enter = async () =>
-    host.identity ? (await import("./enter-as.ts")).enterAs(host.identity, credentials, complain) : credentials.open();
+  /** As whoever the page says they are; where that fails, as whoever they were. */
+  async function enter(): Promise<SiteProfile> {
+    try {
+      if (host.identity) return await credentials.open(identified(host.identity));
+    } catch (failure) {
+      complain(failure);
+    }
+    return credentials.open();
+  }
 
   const unsubscribe = client.subscribe(update);
   const listening = new AbortController();
@@ -147,7 +153,7 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
       await history;
     },
     reset() {
-      host.identity = undefined;
+      host.identity = "";
       client.reset();
       credentials.open({ reset: true }).catch(complain);
     },
@@ -159,6 +165,10 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
     },
   };
 }
+
+const identified = async (identity: Identity) => ({
+  identityToken: typeof identity === "string" ? identity : await identity(),
+});
 
 /** Markdown without its signs, to be read aloud. */
 function plainText(text: string): string {
