@@ -11,6 +11,7 @@ import { UnrungDoorbellsMigration } from "./migration-20261123-unrung-doorbells.
 import { VisitorsMigration } from "./migration-20261123-visitors.ts";
 import { ErasureMigration } from "./migration-20261123-erasure.ts";
 import { RateLimitsMigration } from "./migration-20261123-rate-limits.ts";
+import { BudgetsMigration } from "./migration-20261123-budgets.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -28,6 +29,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-visitors": VisitorsMigration,
   "20261123-erasure": ErasureMigration,
   "20261123-rate-limits": RateLimitsMigration,
+  "20261123-budgets": BudgetsMigration,
 };
 
 /** What the migrator runs, oldest first. */

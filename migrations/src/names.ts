@@ -12,4 +12,5 @@ export const MIGRATION_NAMES = [
   "20261123-visitors",
   "20261123-erasure",
   "20261123-rate-limits",
+  "20261123-budgets",
 ] as const;

@@ -50,7 +50,7 @@ type RunPlan = typeof run extends fc.Arbitrary<infer T> ? T : never;
 /** What others write into the conversation, at a place given as a fraction of its length. */
 const interjection = fc.record({
   place: fc.double({ min: 0, max: 1, noNaN: true }),
-  kind: fc.constantFrom("operator", "mode", "future event", "future fact", "decided", "fork", "note"),
+  kind: fc.constantFrom("operator", "mode", "future event", "future fact", "decided", "budget", "fork", "note"),
   text: piece,
 });
 
@@ -275,6 +275,17 @@ function interject(kind: string, text: string, ids: Ids): Entry[] {
       const value = { runId: ids("run"), toolCallId: ids("call"), interruptId: ids("int") };
       const event = custom("call.decided", { ...value, decision: "done", by: "operator" });
       return [{ runId: null, audience: "staff", event }];
+    }
+    case "budget": {
+      const budget = { budgetId: ids("budget"), name: text, subject: "tenant", subjectId: ids("tenant") } as const;
+      const standing = {
+        period: "day",
+        startsOn: "2026-11-23",
+        metric: "tokens",
+        percent: 80,
+        action: "warn",
+      } as const;
+      return [{ runId: null, audience: "staff", event: custom("budget.reached", { ...budget, ...standing }) }];
     }
     case "fork": {
       const origin = { runId: ids("run"), conversationId: ids("conv"), seq: text.length };

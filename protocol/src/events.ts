@@ -11,6 +11,9 @@ export interface Metadata {
   [key: string]: unknown;
 }
 
+/** What a budget holds back, the most of it last. */
+export type BudgetAction = "none" | "warn" | "fallback" | "without_tools" | "stop";
+
 export interface TokenUsage {
   provider?: string;
   model?: string;
@@ -118,6 +121,19 @@ export interface CustomValues {
   "run.resumed": { interruptId: string; decision: string; by: string };
   /** For staff: what became of a write whose run ended before anybody knew. */
   "call.decided": { runId: string; toolCallId: string; interruptId: string; decision: string; by: string };
+  /** For staff: a budget begins to hold the run back, or does so more. */
+  "budget.reached": {
+    budgetId: string;
+    name: string;
+    subject: "tenant" | "agent" | "visitor";
+    subjectId: string;
+    period: "day" | "month";
+    /** ISO 8601 date. */
+    startsOn: string;
+    metric: "runs" | "tokens" | "cost";
+    percent: number;
+    action: BudgetAction;
+  };
   "operator.joined": { name: string };
   "operator.left": { name: string };
   "conversation.mode": { mode: "agent" | "operator" };

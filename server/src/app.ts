@@ -18,6 +18,8 @@ import type { EventSource } from "./realtime/event-stream.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { authRoutes } from "./routes/auth.ts";
+import { budgetRoutes } from "./routes/budgets.ts";
+import { usageRoutes } from "./routes/usage.ts";
 import { auditLogRoutes } from "./routes/audit-log.ts";
 import { conversationEventRoutes } from "./routes/conversation-events.ts";
 import { conversationRoutes } from "./routes/conversations.ts";
@@ -96,6 +98,8 @@ export function createApp(options: AppOptions): App {
   tenantRoutes(api);
   providerKeyRoutes(api);
   auditLogRoutes(api);
+  budgetRoutes(api);
+  usageRoutes(api);
   authRoutes(app, {
     services,
     trustedOrigins,

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Invitation, Member, NewApiKey, Site } from "@agent-engine/protocol/administration.ts";
 import type { AuditEntry, AuditVerdict } from "@agent-engine/protocol/audit-log.ts";
+import type { Budget, ModelPrice } from "@agent-engine/protocol/budgets.ts";
 import type { ProviderKey } from "@agent-engine/protocol/provider-keys.ts";
 import { audit } from "@agent-engine/core/audit/audit.ts";
 import type { Agent, Page, Run, Submission } from "@agent-engine/protocol/resources.ts";
@@ -102,6 +103,8 @@ async function waitingRun(): Promise<Run> {
   return run;
 }
 
+const BUDGET = { name: "A day", subject: "tenant", period: "day", maxRuns: 10 };
+
 /** How each changing route is called so that it changes something; the last request is the route's. */
 const EXERCISES: Record<string, () => Promise<unknown>> = {
   "POST /v1/agents": newAgent,
@@ -178,6 +181,20 @@ const EXERCISES: Record<string, () => Promise<unknown>> = {
     const body = { provider: "openai", apiKey: "vendor-key-of-the-tenant" };
     const { id } = await act<ProviderKey>("POST", "/v1/provider-keys", body);
     return act("DELETE", `/v1/provider-keys/${id}`);
+  },
+  "POST /v1/budgets": () => act("POST", "/v1/budgets", BUDGET),
+  "PATCH /v1/budgets/{budgetId}": async () => {
+    const { id } = await act<Budget>("POST", "/v1/budgets", BUDGET);
+    return act("PATCH", `/v1/budgets/${id}`, { maxRuns: 20 });
+  },
+  "DELETE /v1/budgets/{budgetId}": async () => {
+    const { id } = await act<Budget>("POST", "/v1/budgets", BUDGET);
+    return act("DELETE", `/v1/budgets/${id}`);
+  },
+  "POST /v1/model-prices": () => act("POST", "/v1/model-prices", { model: "our-model", input: 1, output: 2 }),
+  "DELETE /v1/model-prices/{priceId}": async () => {
+    const { id } = await act<ModelPrice>("POST", "/v1/model-prices", { model: "our-model", input: 1, output: 3 });
+    return act("DELETE", `/v1/model-prices/${id}`);
   },
   "POST /v1/runs/{runId}/cancel": async () => {
     const { id } = await startedRun();

@@ -18,6 +18,10 @@ export const KINDS = {
   siteId: "site",
   visitorId: "visitor",
   providerKeyId: "pkey",
+  budgetId: "budget",
+  priceId: "price",
+  /** Of a budget: here an agent. */
+  subjectId: "agent",
   interruptId: "int",
 } as const;
 export type Kind = keyof typeof KINDS;
@@ -49,6 +53,9 @@ export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>
   "POST /v1/sites/{siteId}/identity-secret": () => ({ overlapSeconds: 0 }),
   "PATCH /v1/tenant": () => ({ name: "Renamed" }),
   "POST /v1/provider-keys": () => ({ provider: "openai", apiKey: "a-vendor-key" }),
+  "POST /v1/budgets": ({ subjectId }) => ({ name: "A budget", subject: "agent", subjectId, period: "day", maxRuns: 1 }),
+  "PATCH /v1/budgets/{budgetId}": () => ({ maxRuns: 1_000_000 }),
+  "POST /v1/model-prices": () => ({ model: "a-model", input: 1, output: 2 }),
 };
 
 /** Routes whose credential is in the body or which are about no tenant, each with the file that proves them. */
@@ -63,8 +70,20 @@ export const PROVED_ELSEWHERE: Record<string, string> = {
 export const NO_IDS = new Set(["clientMessageId", "apiKey"]);
 
 /** Query parameters that name nothing, and those that may name somebody's things. */
-export const PLAIN_QUERY = new Set(["limit", "after", "at", "state", "action", "from", "to", "seq", "hash"]);
-export const NAMING_QUERY = new Set(["cursor", "actor", "target", "externalId"]);
+export const PLAIN_QUERY = new Set([
+  "limit",
+  "after",
+  "at",
+  "state",
+  "action",
+  "from",
+  "to",
+  "seq",
+  "hash",
+  "interval",
+  "groupBy",
+]);
+export const NAMING_QUERY = new Set(["cursor", "actor", "target", "externalId", "agentId", "visitorId"]);
 
 export interface Furnished {
   own: Belongings;
@@ -108,6 +127,25 @@ export async function furnish(
     own.providerKeyId = (
       await make("/v1/provider-keys", { provider: "openai", name: `${CANARY} vendor`, apiKey: "vendor-key-1234" })
     ).id;
+    own.subjectId = own.agentId;
+    const budget = {
+      name: `${CANARY} budget`,
+      subject: "agent",
+      subjectId: own.agentId,
+      period: "day",
+      maxRuns: 1_000,
+    };
+    own.budgetId = (await make("/v1/budgets", budget)).id;
+    own.priceId = (await make("/v1/model-prices", { model: `${CANARY} ${i}`, input: 1, output: 2 })).id;
+    await asOwner(fixture, (db) =>
+      db.query(
+        `insert into usage (tenant_id, run_id, step_index, agent_id, visitor_id, model, total_tokens, at)
+         values ($1, $2, 0, $3, $4, $5, 10, now() - $6 * interval '1 day')`,
+        [tenant.tenantId, own.runId, own.agentId, own.visitorId, CANARY, i].map((each) =>
+          typeof each === "string" && each.includes("_") ? uuidOf(each) : each,
+        ),
+      ),
+    );
     await make("/v1/members", { email: `${randomUUID()}@example.com`, role: "viewer" });
   }
   own.memberId = memberId;

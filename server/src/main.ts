@@ -77,7 +77,10 @@ export async function startServer({
   const trustedProxyHops = config.trustedProxyHops ?? 0;
   // A developer's own keys lie on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv === "development" || config.nodeEnv === "test" });
-  const stopWatching = () => Promise.all([live.stop(), revocations.stop(), egress.close(), counters.close()]);
+  const stopWatching = () => {
+    counters.close();
+    return Promise.all([live.stop(), revocations.stop(), egress.close()]);
+  };
   const app = createApp({
     services,
     events: { hub, clock, live: connections },

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Ctx, Services } from "@agent-engine/core/context.ts";
 import type { PublishedAgent } from "@agent-engine/core/agents/get-agent-config.ts";
+import type { SpendingRules } from "@agent-engine/core/budgets/spending-rules.ts";
 import { cleanJson } from "@agent-engine/core/db/jsonb.ts";
 import { atOnce, inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
@@ -13,6 +14,7 @@ import type { Appender } from "@agent-engine/core/events/appender.ts";
 import { readAllEvents } from "@agent-engine/core/events/read-events.ts";
 import { RunLog } from "@agent-engine/core/events/run-log.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
+import type { Prices } from "@agent-engine/core/models/prices.ts";
 import { buryRun } from "@agent-engine/core/runs/bury-run.ts";
 import { endRun, parkRun, type EndRun } from "@agent-engine/core/runs/end-run.ts";
 import { findEnd } from "@agent-engine/core/runs/find-end.ts";
@@ -37,6 +39,7 @@ import type { ToolOutcome } from "./engine/tool-outcome.ts";
 import { withoutTurns } from "./engine/usage.ts";
 import { forkedTools } from "./recorded-results.ts";
 import { createRunEffects, type RunProgress } from "./run-effects.ts";
+import { createRunSpending, priced } from "./run-spending.ts";
 import { runFault } from "./run-fault.ts";
 import { storeOnce } from "./store-once.ts";
 
@@ -47,6 +50,8 @@ export interface ExecuteDeps {
   agentOf: (tenantId: Claim["tenantId"], agentId: Claim["agentId"], version: number) => Promise<PublishedAgent>;
   modelOf: (agent: PublishedAgent, claim: Claim) => Promise<ModelProvider>;
   toolsOf: (ctx: Ctx, claim: Claim, agent: PublishedAgent) => Promise<readonly BoundTool[]>;
+  /** Kept for seconds: most runs wait for nothing here. */
+  spendingOf: (tenantId: Claim["tenantId"]) => Promise<SpendingRules>;
   retryPolicy: RetryPolicy;
 }
 
@@ -92,6 +97,9 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
     await buryRun(ctx, claim, failedMessage("poison"));
     return "poison";
   }
+  // Awaited with the model: where they must be read, it is beside the rest.
+  const spendingRules = deps.spendingOf(claim.tenantId);
+  spendingRules.catch(() => {});
   const [history, ownStep, turns, published] = await Promise.all([
     readHistory(historyOf(ctx, claim), claim.runId),
     claim.kind === "start" ? null : lastToolStep<ToolOutcome, CallDecision>(ctx, claim.runId),
@@ -111,10 +119,14 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
     stepMessageId: null,
     recordedUsage: [...spent],
   };
-  const effects = createRunEffects({ ctx, claim, log: runLog, lease: deps.lease, progress, signal });
+  const opening = deps.modelOf(agent, claim);
+  opening.catch(() => {});
+  const rules = await spendingRules;
+  const { prices } = rules;
+  const effects = createRunEffects({ ctx, claim, log: runLog, lease: deps.lease, progress, prices, signal });
   for (const event of plan.events) effects.emit(event);
 
-  const model = await deps.modelOf(agent, claim);
+  const model = await opening;
   let result: EngineResult;
   try {
     const tools = await deps.toolsOf(ctx, claim, agent);
@@ -136,6 +148,13 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
         model,
         tools: fork ? forkedTools(tools, fork) : tools,
         retryPolicy: deps.retryPolicy,
+        spending: createRunSpending({
+          ctx,
+          claim,
+          rules,
+          assertLease: effects.assertLease,
+          modelOf: (choice) => deps.modelOf({ ...agent, config: { ...agent.config, model: choice } }, claim),
+        }),
       },
     );
   } catch (error) {
@@ -148,7 +167,7 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
       detail: error instanceof Error ? error.message : String(error),
     });
   }
-  return writeEnd(ctx, claim, runLog, signal, progress, result);
+  return writeEnd(ctx, claim, runLog, signal, progress, result, prices);
 }
 
 /** The log as it was when the run was claimed; most of it came with the claim. */
@@ -174,6 +193,7 @@ async function writeEnd(
   signal: AbortSignal,
   progress: RunProgress,
   result: EngineResult,
+  prices: Prices,
 ): Promise<string> {
   const { conversationId, runId } = claim;
   const { texts } = progress;
@@ -216,18 +236,19 @@ async function writeEnd(
       result: { finishReason },
       usage,
     },
-    row: { status: "completed", finishReason, error: null, usage, texts, ...lastStepOf(progress, usage) },
+    row: { status: "completed", finishReason, error: null, usage, texts, ...lastStepOf(progress, usage, prices) },
   });
   return finishReason;
 }
 
 /** The turn that ended the run; a turn that asked for tools was recorded when it did. */
-function lastStepOf(progress: RunProgress, usage: readonly TokenUsage[]): Pick<EndRun, "lastStep"> {
+function lastStepOf(progress: RunProgress, usage: readonly TokenUsage[], prices: Prices): Pick<EndRun, "lastStep"> {
   const { stepIndex, stepMessageId, texts, recordedUsage } = progress;
   if (stepIndex === null) return {};
   const text = stepMessageId === null ? "" : (texts.get(stepMessageId) ?? "");
   const messageId = text === "" ? null : stepMessageId;
-  return { lastStep: { index: stepIndex, messageId, text, usage: withoutTurns(usage, recordedUsage) } };
+  const own = withoutTurns(usage, recordedUsage).map((entry) => priced(prices, entry));
+  return { lastStep: { index: stepIndex, messageId, text, usage: own } };
 }
 
 async function fail(

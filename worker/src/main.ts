@@ -88,6 +88,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     agentOf: createAgentConfigReader(services),
     modelOf: world.modelOf,
     toolsOf: world.toolsOf,
+    spendingOf: world.spendingOf,
     retryPolicy,
   };
 

@@ -57,6 +57,8 @@ export async function startProduct(options: { withoutWorker?: true } = {}): Prom
   const tools = await startToolServer();
   const services = await openTestServices({ models: { openaiBaseUrl: models.url } });
   const db = new pg.Pool({ connectionString: services.ownerUrl, max: 2 });
+  // A connection that is still closing when its database is dropped.
+  db.on("error", () => {});
   const retryPolicy = { maxAttempts: 3, totalMs: 20_000, baseDelayMs: 1, maxDelayMs: 5 };
   const stall = { firstPartMs: SILENCE_MS, gapMs: SILENCE_MS };
   const config = { nodeEnv: "test" as const, workerConcurrency: 16 };

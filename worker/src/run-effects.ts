@@ -5,6 +5,7 @@ import { inTenant } from "@agent-engine/core/db/transaction.ts";
 import { LeaseLost } from "@agent-engine/core/events/append-in-transaction.ts";
 import type { RunLog } from "@agent-engine/core/events/run-log.ts";
 import type { Claim } from "@agent-engine/core/runs/claim-run.ts";
+import type { Prices } from "@agent-engine/core/models/prices.ts";
 import { stepIndexOf } from "@agent-engine/core/runs/step-name.ts";
 import { isStepRecorded } from "@agent-engine/core/runs/is-step-recorded.ts";
 import {
@@ -16,6 +17,7 @@ import {
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { RunAbandoned, type EngineEffects } from "./engine/effects.ts";
+import { priced } from "./run-spending.ts";
 import { storeOnce } from "./store-once.ts";
 
 /** What the end of a run is written from; kept up to date on the way. */
@@ -38,10 +40,11 @@ export function createRunEffects(deps: {
   log: RunLog;
   lease: WorkerLease;
   progress: RunProgress;
+  prices: Prices;
   /** Aborted when the run is no longer this worker's. */
   signal: AbortSignal;
 }): EngineEffects {
-  const { ctx, claim, log, lease, progress, signal } = deps;
+  const { ctx, claim, log, lease, progress, prices, signal } = deps;
   const { texts } = progress;
   const { conversationId, runId, epoch } = claim;
   const { services } = ctx;
@@ -83,8 +86,9 @@ export function createRunEffects(deps: {
       log.emit(event, audience);
     },
     flush: () => log.flush(),
-    async recordToolStep(step) {
-      if (step.usage) progress.recordedUsage.push(step.usage);
+    async recordToolStep(turn) {
+      if (turn.usage) progress.recordedUsage.push(turn.usage);
+      const step = { ...turn, usage: turn.usage && priced(prices, turn.usage) };
       const wasStored = () => isStepRecorded(ctx, { conversationId, runId, epoch, index: step.index });
       await log.takeOver([], ({ fence, events }) => {
         const write = () =>

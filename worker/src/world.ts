@@ -1,5 +1,6 @@
 import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Services } from "@agent-engine/core/context.ts";
+import { createSpendingRulesReader } from "@agent-engine/core/budgets/spending-rules.ts";
 import { searchKnowledge } from "@agent-engine/core/knowledge/search-knowledge.ts";
 import { createProviderKeyReader } from "@agent-engine/core/models/provider-keys.ts";
 import { createCircuits, type CircuitHealth, type CircuitLimits } from "./circuits.ts";
@@ -12,7 +13,7 @@ import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools } from "./toolkits/registry.ts";
 
 /** What runs reach outside: models and tools, over connections that this worker keeps open. */
-export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf"> {
+export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf" | "spendingOf"> {
   /** How well models and tools are, by tenant: what is not all well. */
   circuits(): CircuitHealth[];
   close(): Promise<void>;
@@ -27,6 +28,7 @@ export function openWorld(
   const circuits = createCircuits(options.circuits);
   const vendor = createVendorFetch();
   const providerKeys = createProviderKeyReader(services);
+  const spendingRules = createSpendingRulesReader(services);
   // A developer's own tools and models run on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv !== "production" });
   return {
@@ -47,6 +49,7 @@ export function openWorld(
             },
           ),
       ),
+    spendingOf: (tenantId) => spendingRules.of(tenantId),
     async toolsOf(ctx, claim, { config: agent, secrets }) {
       const { tools, problems } = await bindTools(
         agent,
@@ -70,6 +73,7 @@ export function openWorld(
     },
     async close() {
       providerKeys.close();
+      spendingRules.close();
       await Promise.all([vendor.close(), egress.close()]);
     },
   };

@@ -13,6 +13,7 @@ export interface PublishedBatch {
 export type ControlMessage =
   | { kind: "run.cancelled"; runId: string }
   | { kind: "provider_keys.changed"; tenantId: TenantId }
+  | { kind: "spending.changed"; tenantId: TenantId }
   | { kind: "credentials.revoked" }
   | { kind: "hint"; hint: Hint };
 

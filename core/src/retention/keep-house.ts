@@ -30,6 +30,7 @@ const deleteIdle = statement<{ deleted: boolean }>(
   "delete_idle_conversation",
   "select delete_idle_conversation($1, $2) as deleted",
 );
+const pruneBudgets = statement("prune_budgets", "select prune_budgets($1)");
 const prune = statement<{ pruned: number }>("prune_visitor_records", "select prune_visitor_records($1) as pruned");
 
 export interface Kept {
@@ -75,6 +76,7 @@ async function work(services: Services, inTime: () => boolean): Promise<Kept> {
   }
   const arePurged = await purgeDeletedLogs(services, PORTION, inTime);
   await services.db.query(prune, [PORTION]);
+  await services.db.query(pruneBudgets, [PORTION]);
   return { deleted, isDone: arePurged && deleted === 0 };
 }
 

@@ -130,7 +130,13 @@ function copies({ event, runId }: StoredEnvelope, index: number, copying: Copyin
 }
 
 /** Facts about the original alone: its place in a queue, who of the team was in it, what it was forked from itself. */
-const LEFT_BEHIND: ReadonlySet<string> = new Set(["run.queued", "run.forked", "conversation.mode", "call.decided"]);
+const LEFT_BEHIND: ReadonlySet<string> = new Set([
+  "run.queued",
+  "run.forked",
+  "conversation.mode",
+  "call.decided",
+  "budget.reached",
+]);
 
 function isDecision(event: ConversationEvent): boolean {
   return event.type === "CUSTOM" && event.name === "run.resumed";

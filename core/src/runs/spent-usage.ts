@@ -3,7 +3,7 @@ import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { transact, type Tx } from "../db/transaction.ts";
 import { uuidOf } from "../ids.ts";
-import { addUsage } from "./usage.ts";
+import { addUsage, withoutCost } from "./usage.ts";
 
 const ofSteps = statement<{ usage: TokenUsage[] }>(
   "usage_of_steps",
@@ -13,11 +13,11 @@ const ofSteps = statement<{ usage: TokenUsage[] }>(
 /** What a run's recorded steps have used, an entry a model turn. */
 export async function usageOfSteps(ctx: Ctx, runId: string): Promise<TokenUsage[]> {
   const rows = await transact(ctx, (tx) => tx.query(ofSteps, [uuidOf(runId)]));
-  return rows.flatMap((row) => row.usage);
+  return rows.flatMap((row) => row.usage.map(withoutCost));
 }
 
 /** The same as one sum, an entry a model: what is known of a run that is cut short. */
 export async function spentSoFar(tx: Tx, runId: string): Promise<TokenUsage[]> {
   const rows = await tx.query(ofSteps, [uuidOf(runId)]);
-  return rows.flatMap((row) => row.usage).reduce<TokenUsage[]>(addUsage, []);
+  return rows.flatMap((row) => row.usage.map(withoutCost)).reduce<TokenUsage[]>(addUsage, []);
 }

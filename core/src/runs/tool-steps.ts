@@ -8,6 +8,7 @@ import { transact, type Tx } from "../db/transaction.ts";
 import { appendInTransaction } from "../events/append-in-transaction.ts";
 import type { Fence, NewEvent } from "../events/append.ts";
 import { uuidOf } from "../ids.ts";
+import { withoutCost } from "./usage.ts";
 import type { ToolEffect } from "../toolkits/toolkit.ts";
 
 /** `Outcome` and `Decision` are the engine's; here they are only kept. */
@@ -170,7 +171,7 @@ export async function lastToolStep<Outcome, Decision>(
     index: row.step_index,
     key: row.key,
     text: row.text,
-    usage: row.usage[0] ?? null,
+    usage: row.usage[0] ? withoutCost(row.usage[0]) : null,
     invocations: (row.invocations ?? []) as StoredInvocation<Outcome, Decision>[],
   };
 }

@@ -8,6 +8,12 @@ export const USAGE_COUNTS = [
   "cachedInputTokens",
 ] as const;
 
+/** As the log and the API tell it: what a turn cost is stored with its step, and is no visitor's business. */
+export function withoutCost(usage: TokenUsage & { costMicros?: number }): TokenUsage {
+  const { costMicros: _, ...others } = usage;
+  return others;
+}
+
 /** Adds a turn's usage to a run's: one entry for each model. */
 export function addUsage(usage: readonly TokenUsage[], turn: TokenUsage): TokenUsage[] {
   const index = usage.findIndex((entry) => entry.provider === turn.provider && entry.model === turn.model);

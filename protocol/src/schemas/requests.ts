@@ -43,26 +43,29 @@ export const resumeRequest = z.strictObject({
 
 const toolPolicy = z.enum(["auto", "approve", "off"]);
 
+/** Which model answers. */
+export const modelChoice = z.strictObject({
+  provider: z.enum(["auto", "openai", "anthropic", "openai-compatible", "extractive"]),
+  name: z.string().min(1).max(200).nullable().default(null),
+  settings: z
+    .strictObject({
+      temperature: z.number().min(0).max(2).optional(),
+      topP: z.number().min(0).max(1).optional(),
+      maxOutputTokens: z.int().min(1).max(1_000_000).optional(),
+      baseUrl: z
+        .url({ protocol: /^https?$/ })
+        .max(2_000)
+        .optional(),
+    })
+    .default({}),
+});
+
 /** The fields of an agent, without defaults: a PATCH replaces the fields it names and leaves the others. */
 const agentFields = {
   instructions: text(64_000),
   greeting: text(1_000).nullable(),
   suggestions: z.array(filled(200)).max(6),
-  model: z.strictObject({
-    provider: z.enum(["auto", "openai", "anthropic", "openai-compatible", "extractive"]),
-    name: z.string().min(1).max(200).nullable().default(null),
-    settings: z
-      .strictObject({
-        temperature: z.number().min(0).max(2).optional(),
-        topP: z.number().min(0).max(1).optional(),
-        maxOutputTokens: z.int().min(1).max(1_000_000).optional(),
-        baseUrl: z
-          .url({ protocol: /^https?$/ })
-          .max(2_000)
-          .optional(),
-      })
-      .default({}),
-  }),
+  model: modelChoice,
   toolkits: z
     .array(
       z.strictObject({

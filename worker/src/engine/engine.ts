@@ -15,13 +15,13 @@
 import type { LanguageModelV4Message } from "@ai-sdk/provider";
 import { addUsage } from "@agent-engine/core/runs/usage.ts";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
-import type { FinishReason, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
+import type { BudgetAction, FinishReason, Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
 import type { AgentConfig } from "@agent-engine/protocol/resources.ts";
 import type { ConversationState } from "@agent-engine/protocol/state.ts";
 import type { BoundTool } from "./bound-tool.ts";
 import { SourceBook } from "./citations.ts";
 import { throwIfAbandoned, type EngineEffects, type RecordedStep } from "./effects.ts";
-import { failedMessage } from "./human-messages.ts";
+import { BUDGET_SPENT, failedMessage } from "./human-messages.ts";
 import type { ModelProvider } from "./model-provider.ts";
 import { runModelStep, type ModelStepEnd } from "./model-step.ts";
 import { pause, SETTLED } from "./pause.ts";
@@ -29,6 +29,8 @@ import { assistantMessages, conversationTurns } from "./prompt-turns.ts";
 import { buildPrompt, systemPrompt } from "./prompt.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
 import { receiveCalls, stepNameOf } from "./received-calls.ts";
+import { FREE, type Spending } from "./spending.ts";
+import { StepWriter } from "./step-writer.ts";
 import { runToolStep, type ToolStepEnd } from "./tool-step.ts";
 import { tokensOf } from "./usage.ts";
 
@@ -56,6 +58,8 @@ export interface EngineDeps {
   model: ModelProvider;
   tools: readonly BoundTool[];
   retryPolicy: RetryPolicy;
+  /** By default nothing is counted. */
+  spending?: Spending;
 }
 
 export type EngineResult =
@@ -72,6 +76,9 @@ export interface EngineRun {
   model: ModelProvider;
   tools: ReadonlyMap<string, BoundTool>;
   retryPolicy: RetryPolicy;
+  spending: Spending;
+  /** The most that staff were told a budget holds the run back. */
+  announced: { action: BudgetAction };
   sources: SourceBook;
   /** Aborted on cancel and when the run's seconds are used up: ends model turns, never a tool call. */
   thinking: AbortSignal;
@@ -86,6 +93,8 @@ export async function runEngine(input: EngineInput, deps: EngineDeps): Promise<E
     model: deps.model,
     tools,
     retryPolicy: deps.retryPolicy,
+    spending: deps.spending ?? FREE,
+    announced: { action: "none" },
     sources: new SourceBook(input.history, input.runId, (name) => tools.get(name)?.description.givesSources === true),
     thinking: clock.signal,
   };
@@ -141,10 +150,18 @@ async function runSteps(run: EngineRun): Promise<EngineResult> {
     if (run.thinking.aborted || stepIndex >= limits.maxSteps || tokensOf(usage) >= limits.maxTokens) {
       return finished("limit");
     }
+    if (limits.maxCostMicros !== null && usage.length > 0 && run.spending.costOf(usage) >= limits.maxCostMicros) {
+      return finished("limit");
+    }
     const said: ModelStepEnd = await runModelStep(run, stepIndex, buildPrompt(system, turns, steps));
     if (said.kind === "stopped") {
       if (said.text !== "") text = said.text;
       return finished(input.signal.aborted ? "cancelled" : "limit");
+    }
+    if (said.kind === "refused") {
+      text = BUDGET_SPENT;
+      sayAlone(run, stepIndex, text);
+      return finished("limit");
     }
     if (said.kind === "interrupt") return { kind: "interrupt", interrupts: said.interrupts, usage };
     if (said.kind === "failed") {
@@ -158,9 +175,11 @@ async function runSteps(run: EngineRun): Promise<EngineResult> {
       return finished(finishReasonOf(said.finish));
     }
 
-    const received = receiveCalls(run, stepIndex, said.writer);
+    // A model that was told to call nothing and does all the same is answered that there is no such tool.
+    const its = said.mayCallTools ? run : { ...run, tools: new Map() };
+    const received = receiveCalls(its, stepIndex, said.writer);
     const end = await runToolStep(
-      run,
+      its,
       {
         index: stepIndex,
         key: `${input.runId}:${stepIndex}`,
@@ -176,6 +195,15 @@ async function runSteps(run: EngineRun): Promise<EngineResult> {
     const answered = received.calls.map((call) => ({ ...call, result: received.results.get(call.toolCallId) ?? "" }));
     steps.push(...assistantMessages(said.writer.text, answered));
   }
+}
+
+/** A step in which no model is asked. */
+function sayAlone(run: EngineRun, stepIndex: number, text: string): void {
+  const writer = new StepWriter(stepNameOf(stepIndex), run.effects, run.sources);
+  writer.openStep();
+  writer.writeText(text);
+  writer.endTurn();
+  writer.closeStep();
 }
 
 /** Finishes the tools of a step whose model turn an earlier worker, or this run before it waited, has recorded. */

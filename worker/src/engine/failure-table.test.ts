@@ -18,6 +18,7 @@ import { resolveModel, type ModelSources } from "../providers/resolve-model.ts";
 import { createVendorFetch } from "../providers/vendor-fetch.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools, type ToolkitSources } from "../toolkits/registry.ts";
+import { FREE } from "./spending.ts";
 import { SourceBook } from "./citations.ts";
 import type { EngineEffects, ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
@@ -89,7 +90,8 @@ function runOf(model: EngineRun["model"], tools: EngineRun["tools"], signal: Abo
   // One attempt: what is seen is the first failure.
   const retryPolicy = { maxAttempts: 1, totalMs: 0, baseDelayMs: 0, maxDelayMs: 0 };
   const sources = new SourceBook(initialState, "run_1", () => false);
-  return { input, effects, model, tools, retryPolicy, sources, thinking: signal };
+  const announced = { action: "none" } as const;
+  return { input, effects, model, tools, retryPolicy, sources, thinking: signal, spending: FREE, announced };
 }
 
 const never = new AbortController().signal;

@@ -22,4 +22,8 @@ export const TOOL_WAITS =
 export const OUTCOME_UNKNOWN =
   "The assistant is not certain that an action went through, so the team will check it. You can also send a new message.";
 
+/** Said in the conversation, as an answer. */
+export const BUDGET_SPENT =
+  "I cannot answer any more for now: this assistant has reached its limit. Please try again later, or contact the team.";
+
 export const APPROVAL_NEEDED = "The assistant needs approval before it takes this action.";

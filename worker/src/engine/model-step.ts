@@ -6,9 +6,11 @@ import type { EngineRun } from "./engine.ts";
 import { throwIfAbandoned } from "./effects.ts";
 import { healthOf } from "./failure-table.ts";
 import { MODEL_WAITS } from "./human-messages.ts";
+import type { ModelProvider } from "./model-provider.ts";
 import { runModelTurn, type TurnEnd } from "./model-turn.ts";
 import { pause } from "./pause.ts";
 import { stepNameOf } from "./received-calls.ts";
+import { admitCall } from "./spending.ts";
 import { retryDelay } from "./retry-policy.ts";
 import { StepWriter } from "./step-writer.ts";
 import { CANCELLED_RESULT, MISSING_RESULT } from "./tool-outcome.ts";
@@ -16,7 +18,9 @@ import { failureMetadata, triedOf, type Tried } from "./tried.ts";
 
 export type ModelStepEnd =
   /** The step is still open. */
-  | { kind: "complete"; finish: string; usage: TokenUsage | null; writer: StepWriter }
+  | { kind: "complete"; finish: string; usage: TokenUsage | null; writer: StepWriter; mayCallTools: boolean }
+  /** A budget is spent: nothing was asked. */
+  | { kind: "refused" }
   /** Cancelled, or out of time; what was said stays. */
   | { kind: "stopped"; text: string }
   | { kind: "interrupt"; interrupts: Interrupt[] }
@@ -31,27 +35,34 @@ export async function runModelStep(
   stepIndex: number,
   prompt: LanguageModelV4Prompt,
 ): Promise<ModelStepEnd> {
-  const { effects, model, retryPolicy, thinking } = run;
+  const { effects, retryPolicy, thinking } = run;
   const options = callOptions(run, prompt);
-  const circuit = model.circuit ?? NO_CIRCUIT;
   const tried: Tried[] = [];
   let firstFailureAt: number | null = null;
   for (let attempt = 1; ; attempt++) {
     effects.assertLease();
+    const admission = await admitCall(run, stepIndex, options);
+    if (admission.kind === "stopped") return { kind: "stopped", text: "" };
+    if (admission.kind === "refused") return admission;
+    const { model, mayCallTools } = admission;
+    const circuit = model.circuit ?? NO_CIRCUIT;
     const writer = new StepWriter(stepNameOf(stepIndex), effects, run.sources);
     const argumentsAudience = (name: string) =>
       run.tools.get(name)?.description.visibility.arguments ? "all" : "staff";
     const guarded = await circuit.guard(async () => {
       writer.openStep();
-      return attempted(await runModelTurn({ model, options, signal: thinking, writer, argumentsAudience, effects }));
+      return attempted(
+        await runModelTurn({ model, options: admission.options, signal: thinking, writer, argumentsAudience, effects }),
+      );
     });
+    await admission.settle(guarded.kind === "made" ? guarded.end : null, writer);
     const end: TurnEnd =
       guarded.kind === "made"
         ? guarded.end
         : { kind: "failed", failure: circuitFailure("model", guarded.circuit, effects.now()) };
     if (end.kind === "complete") {
       writer.endTurn();
-      return { kind: "complete", finish: end.finish, usage: end.usage, writer };
+      return { kind: "complete", finish: end.finish, usage: end.usage, writer, mayCallTools };
     }
     throwIfAbandoned(run.input.signal);
     if (run.input.signal.aborted || end.kind === "stopped") {
@@ -70,7 +81,7 @@ export async function runModelStep(
     if (delayMs === null) {
       writer.abandon();
       supersede(run, writer.messageIds, writer);
-      return { kind: "interrupt", interrupts: [operatorInterrupt(run, stepIndex, failure, tried)] };
+      return { kind: "interrupt", interrupts: [operatorInterrupt(run, model, stepIndex, failure, tried)] };
     }
     effects.emit(custom("run.retrying", { attempt: attempt + 1, delayMs, reason: failure.code }));
     writer.abandon();
@@ -116,7 +127,13 @@ function callOptions(run: EngineRun, prompt: LanguageModelV4Prompt) {
   };
 }
 
-function operatorInterrupt(run: EngineRun, stepIndex: number, failure: Failure, tried: readonly Tried[]): Interrupt {
+function operatorInterrupt(
+  run: EngineRun,
+  model: ModelProvider,
+  stepIndex: number,
+  failure: Failure,
+  tried: readonly Tried[],
+): Interrupt {
   const nowMs = run.effects.now();
   return {
     id: run.effects.newId("int"),
@@ -124,8 +141,8 @@ function operatorInterrupt(run: EngineRun, stepIndex: number, failure: Failure, 
     message: MODEL_WAITS,
     metadata: {
       kind: "model",
-      provider: run.model.provider,
-      model: run.model.modelId,
+      provider: model.provider,
+      model: model.modelId,
       stepIndex,
       ...failureMetadata("model", failure, tried, nowMs),
       attempts: tried.length,

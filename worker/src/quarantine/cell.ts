@@ -46,6 +46,7 @@ export async function openCell(
     agentOf: createAgentConfigReader(services),
     modelOf: world.modelOf,
     toolsOf: world.toolsOf,
+    spendingOf: world.spendingOf,
     retryPolicy: settings.retryPolicy,
   };
   const strays = watchStrays(

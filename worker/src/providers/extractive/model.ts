@@ -27,7 +27,9 @@ export function extractiveModel(pace: ExtractivePace = DEFAULT_PACE): Pick<Langu
 }
 
 /** Exported for tests: what the next turn is, without its pace. */
-export function takeTurn(options: Pick<LanguageModelV4CallOptions, "prompt" | "tools" | "providerOptions">): Turn {
+export function takeTurn(
+  options: Pick<LanguageModelV4CallOptions, "prompt" | "tools" | "toolChoice" | "providerOptions">,
+): Turn {
   const persona = personaOf(options.providerOptions);
   const question = questionOf(options.prompt);
   const result = searchResult(options.prompt);
@@ -35,7 +37,8 @@ export function takeTurn(options: Pick<LanguageModelV4CallOptions, "prompt" | "t
   const chat = smallTalk(question.text, persona);
   if (chat !== null) return { kind: "say", text: chat };
   if (question.words.length + question.context.length === 0) return { kind: "say", text: ASK_A_QUESTION };
-  const canSearch = options.tools?.some((tool) => tool.name === KNOWLEDGE_SEARCH) === true;
+  const mayCall = options.toolChoice?.type !== "none";
+  const canSearch = mayCall && options.tools?.some((tool) => tool.name === KNOWLEDGE_SEARCH) === true;
   if (!canSearch) return { kind: "say", text: noKnowledge(persona) };
   return { kind: "search", query: question.query };
 }
