@@ -12,6 +12,7 @@ import { VisitorsMigration } from "./migration-20261123-visitors.ts";
 import { ErasureMigration } from "./migration-20261123-erasure.ts";
 import { RateLimitsMigration } from "./migration-20261123-rate-limits.ts";
 import { BudgetsMigration } from "./migration-20261123-budgets.ts";
+import { EventPagesMigration } from "./migration-20261123-event-pages.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -30,6 +31,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-erasure": ErasureMigration,
   "20261123-rate-limits": RateLimitsMigration,
   "20261123-budgets": BudgetsMigration,
+  "20261123-event-pages": EventPagesMigration,
 };
 
 /** What the migrator runs, oldest first. */

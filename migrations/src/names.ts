@@ -13,4 +13,5 @@ export const MIGRATION_NAMES = [
   "20261123-erasure",
   "20261123-rate-limits",
   "20261123-budgets",
+  "20261123-event-pages",
 ] as const;

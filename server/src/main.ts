@@ -7,7 +7,7 @@ import type { Config } from "@agent-engine/core/config/env.ts";
 import type { Services } from "@agent-engine/core/context.ts";
 import { statement } from "@agent-engine/core/db/statement.ts";
 import { headsOf } from "@agent-engine/core/events/heads.ts";
-import { readEvents } from "@agent-engine/core/events/read-events.ts";
+import { readEventPage } from "@agent-engine/core/events/read-events.ts";
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import { REALTIME_PATH } from "@agent-engine/protocol/realtime.ts";
 import { isOriginKnown } from "@agent-engine/core/tenancy/is-origin-known.ts";
@@ -22,6 +22,7 @@ import { createRateLimiter } from "./limits/rate-limiter.ts";
 import { createTenantLimits } from "./limits/tenant-limits.ts";
 import { createKnownOrigins } from "./http/known-origins.ts";
 import { openGateway } from "./realtime/gateway.ts";
+import { PAGE_BYTES } from "./realtime/reader.ts";
 import { createHub, type Hub, type HubSize } from "./realtime/hub.ts";
 import { createLiveConnections } from "./realtime/live-connections.ts";
 import { createRedisAdapter } from "./realtime/redis-adapter.ts";
@@ -161,9 +162,9 @@ function openHub(services: Services): Hub {
   return createHub({
     bus: services.bus,
     readLog: ({ tenantId, conversationId, runId, after, limit }) =>
-      readEvents(
+      readEventPage(
         { services, tenantId: tenantId as TenantId },
-        { conversationId, after, limit, ...(runId === null ? {} : { runId }) },
+        { conversationId, after, limit, maxBytes: PAGE_BYTES, ...(runId === null ? {} : { runId }) },
       ),
     readHeads: (conversationIds) => headsOf(services, conversationIds),
     onError: (what, error) => services.log.warn({ err: error }, what),

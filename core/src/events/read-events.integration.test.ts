@@ -17,7 +17,7 @@ import { newId, uuidOf } from "../ids.ts";
 import { listRuns } from "../runs/list-runs.ts";
 import { conversationState } from "./conversation-state.ts";
 import { headsOf } from "./heads.ts";
-import { readAllEvents, readEvents, type ReadEvents } from "./read-events.ts";
+import { readAllEvents, readEventPage, readEvents, type ReadEvents } from "./read-events.ts";
 
 let spine: Spine;
 let tenant: TestTenant;
@@ -99,6 +99,25 @@ describe("reading a log", () => {
     expect(seen.flatMap(([from = 0, to = 0]) => Array.from({ length: to - from + 1 }, (_, i) => from + i))).toEqual(
       Array.from({ length: 13 }, (_, i) => i + 1),
     );
+  });
+
+  test("in pages of so many bytes ends each with the event that goes beyond, and says whether it was the last", async () => {
+    const pageOf = (more: Partial<ReadEvents> & { maxBytes: number }) =>
+      readEventPage(tenant.ctx, { conversationId, after: 0, limit: 100, ...more });
+    const whole = await pageOf({ maxBytes: 1_000_000 });
+    expect(whole).toEqual({ events: await read(), isLast: true });
+    const sizeOf = ({ event }: (typeof whole.events)[number]) => Buffer.byteLength(JSON.stringify(event));
+    const [first, second] = whole.events;
+    expect(spans((await pageOf({ maxBytes: sizeOf(first!) + 1 })).events)).toEqual([
+      [1, 1],
+      [2, 2],
+    ]);
+    expect(await pageOf({ maxBytes: sizeOf(first!) })).toEqual({ events: [first], isLast: false });
+    expect(await pageOf({ maxBytes: 1, after: 1 })).toEqual({ events: [second], isLast: false });
+    expect(await pageOf({ maxBytes: 1_000_000, limit: 2 })).toEqual({ events: [first, second], isLast: false });
+    expect(await pageOf({ maxBytes: 1, after: 13 })).toEqual({ events: [], isLast: true });
+    const ofRun = await pageOf({ maxBytes: 1, runId: runs[1] ?? "" });
+    expect([spans(ofRun.events), ofRun.isLast]).toEqual([[[11, 11]], false]);
   });
 
   test("of one run gives its own events alone, whatever lies between", async () => {

@@ -17,6 +17,11 @@ export interface EventRow {
 
 const read = statement<EventRow>("read_events", "select * from read_events($1, $2, $3, $4, $5, $6)");
 
+const readPage = statement<EventRow & { is_cut: boolean }>(
+  "read_event_page",
+  "select * from read_event_page($1, $2, $3, $4, $5, $6, $7)",
+);
+
 export interface ReadEvents {
   conversationId: string;
   /** The reader's cursor: events follow from `after + 1`. */
@@ -40,15 +45,38 @@ export async function readEvents(
   return toEnvelopes(input.conversationId, await readRows(ctx, input));
 }
 
+export interface EventPage {
+  events: StoredEnvelope[];
+  /** False when the page was full, by `limit` or by its bytes: more may follow. */
+  isLast: boolean;
+}
+
+/**
+ * The same, but of events that are large no more than about `maxBytes`: what is read for a reader stands in memory, and
+ * merged deltas are as large as all of them. The event that goes beyond is the page's last, so there is always one.
+ */
+export async function readEventPage(
+  ctx: Pick<Ctx, "services" | "tenantId">,
+  { maxBytes, ...input }: ReadEvents & { maxBytes: number },
+): Promise<EventPage> {
+  const rows = await ctx.services.db.query(readPage, [...valuesOf(ctx, input), maxBytes]);
+  const isLast = rows.length < input.limit && rows.at(-1)?.is_cut !== true;
+  return { events: toEnvelopes(input.conversationId, rows), isLast };
+}
+
 function readRows(ctx: Pick<Ctx, "services" | "tenantId">, input: ReadEvents): Promise<EventRow[]> {
-  return ctx.services.db.query(read, [
+  return ctx.services.db.query(read, valuesOf(ctx, input));
+}
+
+function valuesOf(ctx: Pick<Ctx, "tenantId">, input: ReadEvents): unknown[] {
+  return [
     uuidOf(ctx.tenantId),
     uuidOf(input.conversationId),
     input.after,
     input.upTo ?? Number.MAX_SAFE_INTEGER,
     input.runId === undefined ? null : uuidOf(input.runId),
     input.limit,
-  ]);
+  ];
 }
 
 /** Rows as envelopes, adjacent deltas merged. */

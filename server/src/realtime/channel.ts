@@ -14,8 +14,11 @@ export interface LogQuery {
   limit: number;
 }
 
+/** What the log answered; `isLast`: nothing followed it at that moment. */
+export type LogPage = Pick<Page, "events" | "isLast">;
+
 export interface ChannelDeps {
-  readLog: (query: LogQuery) => Promise<readonly StoredEnvelope[]>;
+  readLog: (query: LogQuery) => Promise<LogPage>;
   /** Asks for one `flush` at the end of this turn of the event loop. */
   scheduleFlush: (channel: Channel) => void;
   onReadFailed: (error: unknown, conversationId: string) => void;
@@ -97,8 +100,8 @@ export class Channel implements ReaderSource {
     const headBefore = this.#head;
     const { conversationId } = this;
     const { after, limit, runId } = query;
-    const events = await this.#deps.readLog({ tenantId: this.#tenantId, conversationId, after, limit, runId });
-    return { events, headBefore };
+    const page = await this.#deps.readLog({ tenantId: this.#tenantId, conversationId, after, limit, runId });
+    return { ...page, headBefore };
   }
 
   onReadFailed(error: unknown): void {

@@ -1,7 +1,7 @@
 /** A hub on an in-memory log whose every asynchronous answer comes when the test says so. */
 import type { Envelope, StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { EventBus, PublishedBatch } from "@agent-engine/core/events/bus.ts";
-import type { LogQuery } from "./channel.ts";
+import type { LogPage, LogQuery } from "./channel.ts";
 import { createHub, type Hub } from "./hub.ts";
 import type { EndReason, Sink } from "./reader.ts";
 
@@ -12,7 +12,7 @@ interface PendingRead {
   query: LogQuery;
   /** The log's length when the read began: its snapshot. */
   length: number;
-  resolve: (events: StoredEnvelope[]) => void;
+  resolve: (page: LogPage) => void;
   reject: (error: Error) => void;
 }
 
@@ -21,6 +21,8 @@ export class HubFixture {
   readonly hub: Hub;
   readonly errors: string[] = [];
   reads: PendingRead[] = [];
+  /** What fits into a page, as with large events. */
+  rowsPerPage = Infinity;
   readsStarted = 0;
   subscribed = 0;
   #deferred: (() => void)[] = [];
@@ -95,7 +97,8 @@ export class HubFixture {
     if (fails) read.reject(new Error("the log does not answer"));
     else {
       const visible = this.log.slice(after, read.length).filter((event) => runId === null || event.runId === runId);
-      read.resolve(visible.slice(0, limit));
+      const rows = Math.min(limit, this.rowsPerPage);
+      read.resolve({ events: visible.slice(0, rows), isLast: visible.length < rows });
     }
     await turn();
   }

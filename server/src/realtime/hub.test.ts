@@ -157,7 +157,12 @@ describe("repair", () => {
     vi.useFakeTimers();
     try {
       const readHeads = vi.fn(async () => new Map<string, number>());
-      const hub = createHub({ bus: createMemoryBus(), readLog: async () => [], readHeads, onError: () => {} });
+      const hub = createHub({
+        bus: createMemoryBus(),
+        readLog: async () => ({ events: [], isLast: true }),
+        readHeads,
+        onError: () => {},
+      });
       await vi.advanceTimersByTimeAsync(4_000);
       expect(readHeads).not.toHaveBeenCalled();
       await hub.open(READER, new FakeSink());
@@ -218,6 +223,29 @@ describe("a slow reader", () => {
     sink.resume();
     await fixture.settle();
     expect(sink.received).toHaveLength(PAGE_SIZE * 6);
+  });
+});
+
+describe("a page that large events made short", () => {
+  test("is not taken for the log's end", async () => {
+    const fixture = new HubFixture();
+    fixture.rowsPerPage = 2;
+    fixture.append(...Array.from({ length: 5 }, (_, index) => delta("large", `msg_${index}`)));
+    const sink = await liveReader(fixture);
+    expect(seqs(sink)).toEqual([1, 2, 3, 4, 5]);
+    expect(sink.reader?.state).toBe("live");
+  });
+
+  test("hides nothing from a reader of one run", async () => {
+    const fixture = new HubFixture();
+    fixture.rowsPerPage = 1;
+    fixture.append(
+      delta("other", "msg_a", "run_other"),
+      delta("mine", "msg_b", "run_mine"),
+      delta("mine", "msg_c", "run_mine"),
+    );
+    const sink = await liveReader(fixture, { runId: "run_mine" });
+    expect(seqs(sink)).toEqual([2, 3]);
   });
 });
 
@@ -285,7 +313,7 @@ describe("opening and closing", () => {
       const leave = vi.fn();
       bus.subscribe = () => ({ inForce: inForce.promise, leave });
       const readHeads = vi.fn(async () => new Map<string, number>());
-      const readLog = vi.fn(async () => []);
+      const readLog = vi.fn(async () => ({ events: [], isLast: true }));
       const hub = createHub({ bus, readLog, readHeads, onError: () => {} });
       const opening = hub.open(READER, new FakeSink());
       await vi.advanceTimersByTimeAsync(999);
@@ -312,7 +340,7 @@ describe("opening and closing", () => {
       bus.subscribe = () => ({ inForce: new Promise(() => {}), leave: () => {} });
       bus.isHealthy = () => false;
       const readHeads = vi.fn(async () => new Map<string, number>());
-      const hub = createHub({ bus, readLog: async () => [], readHeads, onError: () => {} });
+      const hub = createHub({ bus, readLog: async () => ({ events: [], isLast: true }), readHeads, onError: () => {} });
       await hub.open(READER, new FakeSink());
       await vi.advanceTimersByTimeAsync(2_000);
       expect(readHeads).toHaveBeenCalledTimes(4);

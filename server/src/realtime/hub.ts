@@ -9,10 +9,9 @@
  * get everything, twice a second.
  */
 import type { BusSubscription, EventBus } from "@agent-engine/core/events/bus.ts";
-import { Channel, type LogQuery } from "./channel.ts";
+import { Channel, type LogPage, type LogQuery } from "./channel.ts";
 import type { Reader, ReaderOptions, Sink } from "./reader.ts";
 import { createSlots } from "./slots.ts";
-import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 
 /** Heads are compared at each tick while the bus is away, else every 2 s. */
 const TICK_MS = 500;
@@ -24,7 +23,7 @@ const READ_SLOTS = 6;
 
 export interface HubDeps {
   bus: EventBus;
-  readLog: (query: LogQuery) => Promise<readonly StoredEnvelope[]>;
+  readLog: (query: LogQuery) => Promise<LogPage>;
   /** The last seq of each conversation that still exists, in one query. */
   readHeads: (conversationIds: string[]) => Promise<ReadonlyMap<string, number>>;
   onError: (what: string, error: unknown) => void;

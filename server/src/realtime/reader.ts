@@ -1,4 +1,4 @@
-import { firstSeq, type Audience, type StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
+import type { Audience, StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import { isTerminal } from "@agent-engine/protocol/events.ts";
 import { cut, following, type Batch } from "./batch.ts";
 import { Frame } from "./frame.ts";
@@ -8,6 +8,9 @@ export const MAX_BUFFERED_BYTES = 256 * 1024;
 
 /** Log entries asked for at once. */
 export const PAGE_SIZE = 500;
+
+/** And bytes of them: entries may be large, and deltas of one message are handed over as one. */
+export const PAGE_BYTES = MAX_BUFFERED_BYTES;
 
 /** Envelopes handed over between two looks at the buffer: what a page can overshoot the bound by. */
 const CHUNK_SIZE = 32;
@@ -37,6 +40,8 @@ export interface PageQuery {
 /** A page of the log, and the head that was known when its read began: everything up to there was committed. */
 export interface Page {
   events: readonly StoredEnvelope[];
+  /** False when the page was full: more may follow. */
+  isLast: boolean;
   headBefore: number;
 }
 
@@ -146,9 +151,9 @@ export class Reader {
         if (this.#isFull()) return this.#block();
         const limit = this.#pageSize;
         const query = { after: this.#cursor, runId: this.runId, limit, runEnded: this.#runEnded };
-        const { events, headBefore } = await this.#source.read(query);
+        const { events, isLast, headBefore } = await this.#source.read(query);
         if (!this.#isReading() || !this.#deliverInChunks(events)) return;
-        if (entriesIn(events) < limit && this.#cutOver(headBefore)) return;
+        if (isLast && this.#cutOver(headBefore)) return;
       }
     } catch (error) {
       if (!this.#isReading()) return;
@@ -214,9 +219,4 @@ export class Reader {
   #isReading(): boolean {
     return this.#state === "reading";
   }
-}
-
-/** Log entries a page stands for: merged envelopes count for all they hold. */
-function entriesIn(page: readonly StoredEnvelope[]): number {
-  return page.reduce((sum, envelope) => sum + envelope.seq - firstSeq(envelope) + 1, 0);
 }

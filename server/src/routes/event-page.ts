@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { ProblemError } from "@agent-engine/core/errors.ts";
-import { readEvents } from "@agent-engine/core/events/read-events.ts";
+import { readEventPage as readPage, readEvents } from "@agent-engine/core/events/read-events.ts";
 import type { Envelope } from "@agent-engine/protocol/envelope.ts";
 import type { Page } from "@agent-engine/protocol/resources.ts";
 import { wholeNumber } from "../http/paging.ts";
@@ -18,11 +18,14 @@ export const eventsQuery = z.object({
   after,
   limit: wholeNumber(1, 1_000).optional().openapi({
     type: "integer",
-    description: "Log entries read: 1 to 1000, 100 by default. Merged deltas make the page shorter.",
+    description:
+      "Log entries read: 1 to 1000, 100 by default, and 256 KB of them. Merged deltas make the page shorter.",
   }),
 });
 
 const DEFAULT_LIMIT = 100;
+/** A page of large events is shorter: it stands in memory as a whole, for as long as its reader takes. */
+const MAX_BYTES = 256 * 1024;
 
 /** A page of the log as its reader may see it; `nextCursor` is the next `after`, or null at the log's end. */
 export async function readEventPage(
@@ -32,10 +35,11 @@ export async function readEventPage(
 ): Promise<Page<Envelope>> {
   const { conversationId } = source;
   const range = { conversationId, ...(source.runId === null ? {} : { runId: source.runId }) };
-  const page = await readEvents(ctx, { ...range, after: query.after ?? 0, limit: query.limit ?? DEFAULT_LIMIT });
-  const last = page.at(-1);
-  const [more] = last ? await readEvents(ctx, { ...range, after: last.seq, limit: 1 }) : [];
-  return { items: cut(page, audienceOf(ctx.actor)), nextCursor: last && more ? String(last.seq) : null };
+  const page = { ...range, after: query.after ?? 0, limit: query.limit ?? DEFAULT_LIMIT, maxBytes: MAX_BYTES };
+  const { events, isLast } = await readPage(ctx, page);
+  const last = events.at(-1);
+  const [more] = last && !isLast ? await readEvents(ctx, { ...range, after: last.seq, limit: 1 }) : [];
+  return { items: cut(events, audienceOf(ctx.actor)), nextCursor: last && more ? String(last.seq) : null };
 }
 
 /** Where a stream begins: a reconnecting reader's `Last-Event-ID` is newer than the URL it repeats. */
