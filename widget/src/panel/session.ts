@@ -112,8 +112,9 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
 
   function complain(failure: unknown): AgentEngineError {
     const error = failure as AgentEngineError;
-    console.error(`[agent-widget] ${error.message}`);
-    host.announce("error", { code: error.code, detail: error.message });
+    const { code, message: detail } = error;
+    console.error("[agent-widget]", code, detail);
+    host.announce("error", { code, detail });
     return error;
   }
 
