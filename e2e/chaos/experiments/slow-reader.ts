@@ -1,25 +1,36 @@
 /**
- * 8: readers that take 1 KB/s of a conversation that grows by megabytes. The server's memory stays bounded, others are
- * answered as before, and once the slow ones are fast again they have everything. The server is one of its own.
+ * 8: readers that take 1 KB/s of conversations that grow by megabytes, each of its own, so that nothing they are sent is
+ * shared. What it costs the server, and those who read beside them, is compared with the same load on readers that keep
+ * up. Once the slow ones are fast again they have everything. The server is one of its own.
  */
 import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { lastUserTurn } from "@agent-engine/testing/chat-request.ts";
 import { startFaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
+import { preciseNowMs, readStamps } from "@agent-engine/testing/stamps.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
-import { follow, type Reader } from "../../src/api-client.ts";
 import type { Experiment, Trial } from "../experiment.ts";
 import { quantile } from "../quantile.ts";
+import type { Talk } from "../talk.ts";
 import type { World, WorldServer } from "../world.ts";
 
-const SLOW = "reader that falls behind";
+const SLOW = "readers that fall behind";
 const GROWTH = "server memory per slow reader";
-const OTHERS = "others' p95, times that without slow readers";
+const OTHERS = "others' p95, times that beside fast readers";
 const BYTES_PER_SECOND = 1_024;
-const READERS = { quick: 4, full: 50 };
-/** Beyond what the kernel takes for a socket. */
-const DELTA_BYTES = 8_000;
-const DELTAS = 1_000;
-const NEIGHBOURS = 10;
+const READERS = { quick: 2, full: 12 };
+const DELTA_BYTES = 16_000;
+/** 8 MB in the full form, more than the kernel takes for a socket. */
+const DELTAS = { quick: 150, full: 500 };
+const DELTA_GAP_MS = 10;
+/** So long they stay slow in the full form: longer than a socket may leave a ping unanswered. */
+const SLOW_MS = 60_000;
+const NEIGHBOURS = 4;
+const STAMPS = 60;
+const STAMP_GAP_MS = 25;
+const SAMPLE_MS = 100;
+const MARKER = "Grow by megabytes";
 
 export const slowReader: Experiment = {
   id: "8",
@@ -33,78 +44,135 @@ export const slowReader: Experiment = {
     { name: OTHERS, unit: "", limit: { quantile: 0.5, atMost: 2 } },
   ],
   async run(world, trial) {
-    for (let round = 0; round < trial.rounds; round++) {
-      const server = await world.addServer({}, "apart");
-      await readSlowly(world, trial, server).finally(() => world.remove(server));
+    const delta = { kind: "delta" as const, content: "x".repeat(DELTA_BYTES) };
+    const script = { gapMs: DELTA_GAP_MS, steps: Array.from({ length: DELTAS[trial.form] }, () => delta) };
+    world.model.setScript(({ messages }) => (lastUserTurn(messages).text.startsWith(MARKER) ? script : null));
+    try {
+      for (let round = 0; round < trial.rounds; round++) {
+        const server = await world.addServer({}, "apart");
+        await readSlowly(world, trial, server).finally(() => world.remove(server));
+      }
+    } finally {
+      world.model.setScript(null);
     }
   },
 };
 
 async function readSlowly(world: World, trial: Trial, server: WorldServer): Promise<void> {
-  const talk = await trial.talk({ url: server.url });
+  if (trial.form === "quick") {
+    await grow(world, trial, server, true);
+    return;
+  }
+  const fast = await grow(world, trial, server, false);
+  const slow = await grow(world, trial, server, true);
+  trial.measure(GROWTH, Math.max(0, slow.peakMb - fast.peakMb) / READERS[trial.form]);
+  trial.measure(OTHERS, slow.othersMs / fast.othersMs);
+}
+
+interface Cost {
+  /** The most memory the server had. */
+  peakMb: number;
+  /** p95 from a token's writing to a neighbour's screen. */
+  othersMs: number;
+}
+
+async function grow(world: World, trial: Trial, server: WorldServer, isSlow: boolean): Promise<Cost> {
   const proxy = await startFaultProxy({ target: { port: server.port } });
-  const readers: Reader[] = [];
+  const clientUrl = `http://127.0.0.1:${proxy.port}`;
   try {
-    const before = await neighbours(trial, server);
-    for (let i = 0; i < READERS[trial.form]; i++) {
-      readers.push(await follow(`http://127.0.0.1:${proxy.port}`, talk.visitor.token, talk.conversationId));
+    const count = READERS[trial.form];
+    const talks = await Promise.all(
+      Array.from({ length: count }, () => trial.talk({ url: server.url, clientUrl, hasFreshConnections: true })),
+    );
+    const others = await Promise.all(Array.from({ length: NEIGHBOURS }, () => trial.talk({ url: server.url })));
+    if (isSlow) await proxy.setMode({ kind: "throttle", bytesPerSecond: BYTES_PER_SECOND });
+    const memory = watchMemory(server);
+    const growing = Promise.all(talks.map((talk) => trial.operation("a long answer", () => answered(world, talk))));
+    const beside = watchOthers(trial, others, growing);
+    await growing;
+    const othersMs = quantile(await beside, 0.95);
+    if (isSlow) {
+      if (trial.form === "full") await delay(SLOW_MS);
+      const behind = await Promise.all(talks.map(async (talk) => talk.state().lastSeq < (await headOf(world, talk))));
+      if (behind.every(Boolean)) trial.fired(SLOW);
     }
-    await proxy.setMode({ kind: "throttle", bytesPerSecond: BYTES_PER_SECOND });
-    const memory = residentMb(server);
-    const delta = { kind: "delta" as const, content: "x".repeat(DELTA_BYTES) };
-    world.model.setScript(({ messages }) =>
-      JSON.stringify(messages.at(-1)).includes(talk.conversationId)
-        ? { gapMs: 1, steps: Array.from({ length: DELTAS }, () => delta) }
-        : null,
-    );
-    await trial.operation("a long answer", async () => {
-      const { run } = await talk.ask(`A very long one, ${talk.conversationId}`);
-      const meanwhile = neighbours(trial, server);
-      await talk.completed(run.id);
-      trial.measure(OTHERS, (await meanwhile) / before);
-    });
-    const behind = readers.filter(({ state }) => state.lastSeq < talk.state().lastSeq).length;
-    if (behind === readers.length) trial.fired(SLOW);
-    trial.measure(GROWTH, Math.max(0, residentMb(server) - memory) / readers.length);
+    const peakMb = memory.stop();
     await proxy.setMode({ kind: "pass" });
-    await trial.operation("slow readers that are fast again", () =>
-      waitFor(() => readers.every(({ state }) => state.lastSeq === talk.state().lastSeq), {
-        describe: () => `${readers.map(({ state }) => state.lastSeq).join(", ")} to be ${talk.state().lastSeq}`,
-        timeoutMs: 60_000,
-        intervalMs: 50,
-      }),
+    await Promise.all(
+      talks.map((talk) =>
+        trial.operation("a slow reader that is fast again", async () => {
+          const head = await headOf(world, talk);
+          await talk.when("the log's end", ({ lastSeq }) => lastSeq === head);
+        }),
+      ),
     );
-    const whole = JSON.stringify(talk.state());
-    trial.must(
-      readers.every(({ state }) => JSON.stringify(state) === whole),
-      "a slow reader has another state in the end",
-    );
+    await trial.check([...talks, ...others]);
+    return { peakMb, othersMs };
   } finally {
-    world.model.setScript(null);
-    for (const reader of readers) reader.close();
     await proxy.stop();
   }
-  await trial.check([talk]);
 }
 
-/** Milliseconds: the p95 of short answers at that server. */
-async function neighbours(trial: Trial, server: WorldServer): Promise<number> {
-  const talks = await Promise.all(Array.from({ length: NEIGHBOURS }, () => trial.talk({ url: server.url })));
-  const took = await Promise.all(
+/** Whoever asked does not see it in time: the database says when the run has ended. */
+async function answered(world: World, talk: Talk): Promise<void> {
+  const { run } = await talk.ask(`${MARKER}, ${talk.conversationId}`);
+  const isCompleted = async () => {
+    const { rows } = await world.db.query<{ status: string }>("select status from runs where id = $1", [
+      run.id.slice(4),
+    ]);
+    return rows[0]?.status === "completed";
+  };
+  await waitFor(isCompleted, { describe: `${run.id} to be completed`, timeoutMs: 120_000, intervalMs: 100 });
+}
+
+async function headOf(world: World, { conversationId }: Talk): Promise<number> {
+  const { rows } = await world.db.query<{ seq: number }>(
+    "select last_seq::int as seq from conversation_heads where conversation_id = $1",
+    [conversationId.slice(5)],
+  );
+  return rows[0]?.seq ?? 0;
+}
+
+/** Neighbours ask for one answer after the other for as long as that takes. Resolves with each token's way, in milliseconds. */
+async function watchOthers(trial: Trial, talks: readonly Talk[], until: Promise<unknown>): Promise<number[]> {
+  const ways: number[] = [];
+  let isOver = false;
+  const over = until.finally(() => (isOver = true));
+  await Promise.all(
     talks.map(async (talk) => {
-      const startedAt = performance.now();
-      await trial.operation("a neighbour's answer", async () => {
-        const { run } = await talk.ask(say("Hello", { gapMs: 20, steps: [{ kind: "tokens", count: 20 }] }));
-        await talk.completed(run.id);
-      });
-      return performance.now() - startedAt;
+      do {
+        await trial.operation("a neighbour's answer", async () => {
+          const { run } = await talk.ask(
+            say("Count", { gapMs: STAMP_GAP_MS, steps: [{ kind: "stamps", count: STAMPS }] }),
+          );
+          let read = 0;
+          const stop = talk.client.subscribe(() => {
+            const now = preciseNowMs();
+            const stamps = readStamps(talk.texts(run.id)[0] ?? "").slice(read);
+            read += stamps.length;
+            for (const { atMs } of stamps) ways.push(now - atMs);
+          });
+          await talk.completed(run.id).finally(stop);
+        });
+      } while (!isOver);
     }),
   );
-  await trial.check(talks);
-  return quantile(took, 0.95);
+  await over;
+  return ways;
 }
 
-function residentMb({ process }: WorldServer): number {
-  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${process.pid}/status`, "utf8"))?.[1];
-  return Number(kilobytes) / 1_024;
+function watchMemory({ process }: WorldServer): { stop(): number } {
+  let peakMb = 0;
+  const look = (): void => {
+    const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${process.pid}/status`, "utf8"))?.[1];
+    peakMb = Math.max(peakMb, Number(kilobytes) / 1_024);
+  };
+  const timer = setInterval(look, SAMPLE_MS);
+  return {
+    stop() {
+      clearInterval(timer);
+      look();
+      return peakMb;
+    },
+  };
 }
