@@ -6,10 +6,10 @@
 /** What a request does, for its limit: `message` begins a run, `session` lets a visitor in. */
 export type RateClass = "read" | "write" | "message" | "session";
 
-/** Whom a limit holds for. `key` is a secret key or a member; `conversation` is what one caller writes in one. */
-export type RateSubject = "address" | "visitor" | "key" | "tenant" | "conversation";
-
-/** Requests a minute; `connections` are open sockets and event streams, at one server. */
+/**
+ * By what is done and whom it holds for: `key` is a secret key or a member, `conversation` what one caller writes in one.
+ * Requests a minute; `connections` are open sockets and event streams, at one server.
+ */
 const PRODUCTION_LIMITS = {
   "read.address": 6_000,
   "read.visitor": 600,
