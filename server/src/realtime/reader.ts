@@ -10,7 +10,7 @@ export const MAX_BUFFERED_BYTES = 256 * 1024;
 export const PAGE_SIZE = 500;
 
 /** And bytes of them: entries may be large, and deltas of one message are handed over as one. */
-export const PAGE_BYTES = MAX_BUFFERED_BYTES;
+export const PAGE_BYTES = 256 * 1024;
 
 /** Envelopes handed over between two looks at the buffer: what a page can overshoot the bound by. */
 const CHUNK_SIZE = 32;
