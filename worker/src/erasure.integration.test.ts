@@ -18,7 +18,7 @@ import { exportVisitor, type ExportPart } from "@agent-engine/core/visitors/expo
 import { getVisitor } from "@agent-engine/core/visitors/get-visitor.ts";
 import { listVisitors } from "@agent-engine/core/visitors/list-visitors.ts";
 import { openVisitorSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
-import type { SiteId, VisitorId } from "@agent-engine/protocol/ids.ts";
+import type { VisitorId } from "@agent-engine/protocol/ids.ts";
 import { findInDatabase } from "@agent-engine/testing/find-in-database.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
@@ -53,7 +53,7 @@ async function identified(chat: Chat): Promise<Ctx> {
   if (actor.kind !== "visitor") throw new Error("not a visitor");
   const now = Date.now();
   const { visitor } = await openVisitorSession(chat.staff, {
-    siteId: actor.siteId as SiteId,
+    siteId: actor.siteId,
     earlier: { visitorId: actor.visitorId, sessionId: newId("session"), issuedAt: now, identifiedAt: null },
     identity: {
       externalId: EXTERNAL,
