@@ -95,7 +95,32 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
      values ($1, $2, $3::text || '@example.com', 'viewer', $4, now() + interval '1 day')`,
     [uuidOf(newId("member")), uuidOf(tenant.id), id, randomBytes(32)],
   );
+  await spend(tenant, run.id, id);
   return id;
+}
+
+/** A price, a budget, what was used of it and what a run under way may use. */
+async function spend({ id }: TestTenant, ofRun: string, conversation: string): Promise<void> {
+  const [tenant, budget] = [uuidOf(id), uuidOf(newId("budget"))];
+  const { owner } = spine;
+  await owner.query(
+    "insert into model_prices (id, tenant_id, model, input, cached_input, output) values ($1, $2, $3, 1, 1, 1)",
+    [uuidOf(newId("price")), tenant, conversation],
+  );
+  await owner.query(
+    "insert into budgets (id, tenant_id, name, subject, period, max_tokens) values ($1, $2, 'All', 'tenant', 'day', 1000)",
+    [budget, tenant],
+  );
+  await owner.query(
+    `insert into budget_periods (budget_id, subject_id, starts_on, tenant_id, runs, tokens, cost_micros)
+     values ($1, $2, current_date, $2, 1, 10, 0)`,
+    [budget, tenant],
+  );
+  await owner.query(
+    `insert into budget_holds (run_id, tenant_id, conversation_id, epoch, number, state, tokens, cost_micros, budget_ids, subject_ids, starts_on)
+     values ($1, $2, $3, 1, 0, 'held', 10, 0, array[$4::uuid], array[$2::uuid], array[current_date])`,
+    [uuidOf(ofRun), tenant, uuidOf(conversation), budget],
+  );
 }
 
 /** Of visitors who were identified, and of sessions that ended. */
