@@ -82,7 +82,8 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
   await work(spine, worker, run.id);
   const values = [uuidOf(run.id), uuidOf(tenant.id)];
   await spine.owner.query(
-    "insert into steps (run_id, step_index, tenant_id, key, status) values ($1::uuid, 0, $2, $1::text || ':0', 'tools')",
+    `insert into steps (run_id, step_index, tenant_id, key, status, usage)
+     values ($1::uuid, 0, $2, $1::text || ':0', 'tools', '[{"provider": "openai", "model": "m", "inputTokens": 1}]')`,
     values,
   );
   await spine.owner.query(
