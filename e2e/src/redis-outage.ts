@@ -105,6 +105,10 @@ async function play(cluster: Cluster, scene: Awaited<ReturnType<typeof openScene
   });
   expect(await scene.violations()).toEqual([]);
   const once = (before: number[]) => before.map((times) => times + 1);
+  // Each process sees it by itself, the last one a moment later.
+  await waitFor(() => scene.printed("Redis answers again").every((times, at) => times > (cameBefore[at] ?? 0)), {
+    describe: "every process to say that Redis answers again",
+  });
   expect(scene.printed("Redis does not answer")).toEqual(once(wentBefore));
   expect(scene.printed("Redis answers again")).toEqual(once(cameBefore));
 }
