@@ -14,6 +14,7 @@ const EVERYWHERE = [
 ];
 const beside = (pattern: string) => EVERYWHERE.map((folder) => `${folder}/**/${pattern}`);
 const NEVER = ["**/node_modules/**", "**/dist/**", ".data/**"];
+const FIXED_SEED = ["testing/src/fixed-seed.ts"];
 const LONG = ["e2e/**/*.long.test.ts", ...beside("*.long.test.ts")];
 
 /**
@@ -28,6 +29,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
+          setupFiles: FIXED_SEED,
           include: beside("*.test.ts"),
           exclude: [...NEVER, ...beside("*.integration.test.ts"), ...beside("*.browser.test.ts"), ...LONG],
           testTimeout: 10_000,
@@ -37,6 +39,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "integration",
+          setupFiles: FIXED_SEED,
           include: beside("*.integration.test.ts"),
           exclude: [...NEVER, ...LONG],
           globalSetup: ["testing/src/global-setup.ts"],
@@ -48,6 +51,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "browser",
+          setupFiles: FIXED_SEED,
           include: ["e2e/**/*.test.ts", ...beside("*.browser.test.ts")],
           exclude: [...NEVER, ...LONG],
           globalSetup: ["testing/src/global-setup.ts"],
