@@ -13,6 +13,7 @@ import { ErasureMigration } from "./migration-20261123-erasure.ts";
 import { RateLimitsMigration } from "./migration-20261123-rate-limits.ts";
 import { BudgetsMigration } from "./migration-20261123-budgets.ts";
 import { EventPagesMigration } from "./migration-20261123-event-pages.ts";
+import { ChallengesMigration } from "./migration-20261123-challenges.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -32,6 +33,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-rate-limits": RateLimitsMigration,
   "20261123-budgets": BudgetsMigration,
   "20261123-event-pages": EventPagesMigration,
+  "20261123-challenges": ChallengesMigration,
 };
 
 /** What the migrator runs, oldest first. */

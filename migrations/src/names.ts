@@ -14,4 +14,5 @@ export const MIGRATION_NAMES = [
   "20261123-rate-limits",
   "20261123-budgets",
   "20261123-event-pages",
+  "20261123-challenges",
 ] as const;

@@ -64,7 +64,15 @@ export interface Site {
   /** Exact origins (`https://shop.example`), or all subdomains of a domain (`https://*.shop.example`). */
   allowedOrigins: string[];
   theme: Record<string, string>;
+  /** What browsers must do before a new anonymous visitor is let in; null: nothing. */
+  challenge: SiteChallenge | null;
   createdAt: string;
+}
+
+/** `difficulty`: leading zero bits of a hash; each doubles the work. 17 takes a computer a third of a second. */
+export interface SiteChallenge {
+  kind: "proof_of_work";
+  difficulty: number;
 }
 
 export interface Tenant {

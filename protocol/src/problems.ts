@@ -4,6 +4,7 @@ export const problems = {
   unauthenticated: { status: 401, title: "Authentication is missing or not valid" },
   forbidden: { status: 403, title: "This credential may not do that" },
   origin_not_allowed: { status: 403, title: "This site may not embed the widget" },
+  challenge_required: { status: 403, title: "This site asks new visitors for a proof of work" },
   not_found: { status: 404, title: "Not found" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   idempotency_in_flight: { status: 409, title: "The same request is still being processed" },

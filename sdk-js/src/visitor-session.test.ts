@@ -64,6 +64,34 @@ describe("a visitor's session", () => {
     expect(await page.token()).toBe("token-2");
   });
 
+  it("does the work that a site asks of new visitors, and no more than once", async () => {
+    const { page, sent, answers } = scene();
+    const challenge = { code: "challenge_required", detail: "work", challenge: "a.b", difficulty: 4 };
+    const asked = () => Response.json(challenge, { status: 403 });
+    answers.push(asked, asked);
+    expect(await page.token()).toBe("token-1");
+    const proof = { challenge: "a.b", solution: expect.stringMatching(/^\d+$/) };
+    expect(sent).toEqual([body({}), body({}), { ...body({}), proof }]);
+    answers.push(asked, asked, asked);
+    await expect(page.open({ reset: true })).rejects.toMatchObject({ code: "challenge_required", message: "work" });
+    expect(sent).toHaveLength(6);
+  });
+
+  it("begins anew where its token is past renewal, and works for that too", async () => {
+    const { page, sent, answers } = scene();
+    await page.token();
+    const challenge = { code: "challenge_required", detail: "work", challenge: "a.b", difficulty: 4 };
+    const asked = () => Response.json(challenge, { status: 403 });
+    answers.push(refused, asked, asked);
+    expect(await page.renew("token-1")).toBe("token-2");
+    expect(sent.slice(1)).toEqual([
+      body({ visitorToken: "token-1" }),
+      body({}),
+      body({}),
+      { ...body({}), proof: { challenge: "a.b", solution: expect.any(String) } },
+    ]);
+  });
+
   it("stays what it was when an identity is refused", async () => {
     const { page, sent, answers } = scene();
     await page.token();

@@ -5,7 +5,7 @@
 import type { SiteProfile, VisitorSession } from "@agent-engine/protocol/resources.ts";
 import { request, type Credentials, type HttpOptions } from "./http.ts";
 import type { KeyValue } from "./key-value.ts";
-import { AgentEngineError } from "./problem.ts";
+import type { AgentEngineError } from "./problem.ts";
 
 /** A token this close to its expiry is renewed before it is used. */
 const MARGIN_MS = 60_000;
@@ -52,18 +52,18 @@ export function createVisitorSession(options: VisitorSessionOptions): VisitorCre
     const [visitorToken] = current();
     // Whatever becomes of the request, who has signed out is signed out here.
     if (change?.reset) hold(null);
-    try {
-      const body = { publishableKey, visitorToken: visitorToken || undefined, ...change };
-      const session = await request<VisitorSession>(options, "/v1/visitor-sessions", { body });
-      // Meanwhile another tab may have become somebody.
-      if (change || current()[0] === visitorToken) hold(`${session.visitorToken} ${Date.parse(session.expiresAt)}`);
-      return session.site;
-    } catch (error) {
-      // The old token may be past any renewal: begin as a new visitor rather than never again.
-      if (!visitorToken || change || !(error instanceof AgentEngineError) || error.status !== 401) throw error;
-      hold(null);
-      return openOnce();
-    }
+    const body = { publishableKey, visitorToken: visitorToken || undefined, ...change };
+    const session = await request<VisitorSession>(options, "/v1/visitor-sessions", { body }).catch((error: unknown) =>
+      import("./refused-session.ts").then(
+        (module) => module.recover(error as AgentEngineError, options, request, body),
+        () => {
+          throw error;
+        },
+      ),
+    );
+    // Meanwhile another tab may have become somebody.
+    if (change || current()[0] === visitorToken) hold(`${session.visitorToken} ${Date.parse(session.expiresAt)}`);
+    return session.site;
   }
 
   /** One at a time: each begins with what the one before was given. */
@@ -80,7 +80,7 @@ export function createVisitorSession(options: VisitorSessionOptions): VisitorCre
   async function token(refused?: string): Promise<string> {
     const [known, until] = current();
     if (!known || known === refused || Number(until) - MARGIN_MS <= now()) await open();
-    return current()[0] ?? "";
+    return current()[0] as string;
   }
 
   return { open, token, renew: token };

@@ -1,4 +1,4 @@
-import type { Site } from "@agent-engine/protocol/administration.ts";
+import type { Site, SiteChallenge } from "@agent-engine/protocol/administration.ts";
 import type { SiteId } from "@agent-engine/protocol/ids.ts";
 import { findAgent } from "../agents/find-agent.ts";
 import { audit } from "../audit/audit.ts";
@@ -15,6 +15,7 @@ export interface CreateSite {
   /** Exact origins, or `https://*.example.com`. */
   allowedOrigins: readonly string[];
   theme?: Record<string, string>;
+  challenge?: SiteChallenge | null;
 }
 
 /** Makes a place where the widget may be embedded. */
@@ -32,6 +33,7 @@ export async function createSite(ctx: Ctx, input: CreateSite): Promise<Site & { 
       publishableKey: newPublishableKey(),
       allowedOrigins,
       theme: input.theme ?? {},
+      challenge: input.challenge ?? null,
       createdAt: new Date(now),
     });
     await em.flush();

@@ -15,6 +15,7 @@ export function toSite(entity: SiteEntity, now: number): Site {
     previousKeyExpiresAt: previousKeyUntil && previousKeyUntil.getTime() > now ? previousKeyUntil.toISOString() : null,
     allowedOrigins: entity.allowedOrigins,
     theme: entity.theme,
+    challenge: entity.challenge ?? null,
     createdAt: entity.createdAt.toISOString(),
   };
 }

@@ -9,7 +9,7 @@ import { findSite, toSite } from "./site-resource.ts";
 
 /** Replaces the fields it names. Every server goes by the new origins within seconds. */
 export async function updateSite(ctx: Ctx, input: { siteId: string; change: Partial<CreateSite> }): Promise<Site> {
-  const { name, agentId, allowedOrigins, theme } = input.change;
+  const { name, agentId, allowedOrigins, theme, challenge } = input.change;
   const origins = allowedOrigins && (await checkOrigins(allowedOrigins));
   return transactEntities(ctx, async (em, tx) => {
     const site = await findSite(em, input.siteId, { lock: true });
@@ -19,6 +19,7 @@ export async function updateSite(ctx: Ctx, input: { siteId: string; change: Part
     if (name !== undefined) site.name = name;
     if (origins !== undefined) site.allowedOrigins = origins;
     if (theme !== undefined) site.theme = theme;
+    if (challenge !== undefined) site.challenge = challenge;
     await em.flush();
     const after = toSite(site, now);
     const target = { kind: "site", id: site.id };

@@ -1,3 +1,4 @@
+import type { SiteChallenge } from "@agent-engine/protocol/administration.ts";
 import type { AgentId, SiteId, TenantId } from "@agent-engine/protocol/ids.ts";
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
@@ -11,6 +12,7 @@ export interface ResolvedSite {
   /** Exact origins, or `https://*.example.com`. */
   allowedOrigins: string[];
   theme: Record<string, string>;
+  challenge: SiteChallenge | null;
 }
 
 const resolve = statement<{
@@ -20,6 +22,7 @@ const resolve = statement<{
   name: string;
   allowed_origins: string[];
   theme: Record<string, string>;
+  challenge: SiteChallenge | null;
 }>("resolve_publishable_key", "select * from resolve_publishable_key($1)");
 
 /** The site a publishable key (`pk_…`) belongs to; null when there is none. */
@@ -33,5 +36,6 @@ export async function resolvePublishableKey(services: Pick<Services, "db">, key:
     name: row.name,
     allowedOrigins: row.allowed_origins,
     theme: row.theme,
+    challenge: row.challenge,
   };
 }

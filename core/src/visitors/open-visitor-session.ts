@@ -20,6 +20,8 @@ export interface OpenVisitorSession {
   identity?: VerifiedIdentity;
   /** Ends the earlier session and begins another, as somebody new. */
   isReset?: boolean;
+  /** Asked before a new anonymous visitor is made, in the same transaction; throws when they are not let in. */
+  admit?: (tx: Tx) => Promise<void>;
 }
 
 export type EarlierSession = Pick<VerifiedVisitor, "visitorId" | "sessionId" | "issuedAt" | "identifiedAt">;
@@ -132,7 +134,7 @@ interface Found {
 async function findVisitor(
   ctx: Ctx,
   tx: Tx,
-  { siteId, earlier, identity, isReset }: OpenVisitorSession,
+  { siteId, earlier, identity, isReset, admit }: OpenVisitorSession,
 ): Promise<Found> {
   const { services } = ctx;
   if (earlier && isReset) await endSessions(ctx, tx, earlier.sessionId);
@@ -147,6 +149,7 @@ async function findVisitor(
   }
   const isStale = known?.external_id != null && services.clock() - (kept?.identifiedAt ?? 0) > IDENTIFIED_MS;
   if (known && kept && !isStale) return { visitor: known, sessionId: kept.sessionId, identifiedAt: kept.identifiedAt };
+  await admit?.(tx);
   const values = [uuidOf(services.newId("visitor")), uuidOf(ctx.tenantId), uuidOf(siteId)];
   const [visitor] = await tx.query(insertVisitor, values);
   if (!visitor) throw new Error("the visitor was not stored");

@@ -61,10 +61,14 @@ const siteFields = {
   agentId: z.string().max(100),
   allowedOrigins: z.array(z.string().min(1).max(300)).max(100),
   theme,
+  challenge: z
+    .strictObject({ kind: z.literal("proof_of_work"), difficulty: z.int().min(8).max(24).default(17) })
+    .nullable(),
 };
 export const siteRequest = z.strictObject({
   ...siteFields,
   allowedOrigins: siteFields.allowedOrigins.default([]),
   theme: theme.default({}),
+  challenge: siteFields.challenge.default(null),
 });
 export const siteUpdateRequest = z.strictObject(siteFields).partial();

@@ -14,6 +14,13 @@ export const visitorSessionRequest = z.strictObject({
   visitorToken: z.string().max(8_000).optional(),
   /** Ends the session of `visitorToken`, and begins another as a new visitor. */
   reset: z.boolean().optional(),
+  /** What a site's challenge asked for. */
+  proof: z
+    .strictObject({
+      challenge: z.string().min(1).max(1_000),
+      solution: z.string().regex(/^[0-9]{1,20}$/, "must be digits"),
+    })
+    .optional(),
 });
 
 export const conversationRequest = z.strictObject({ agentId: z.string().max(100).optional() });

@@ -67,6 +67,7 @@ export const siteSchema: z.ZodType<Site> = z
     previousKeyExpiresAt: time.nullable(),
     allowedOrigins: z.array(z.string()),
     theme: z.record(z.string(), z.string()),
+    challenge: z.object({ kind: z.literal("proof_of_work"), difficulty: z.int() }).nullable(),
     createdAt: time,
   })
   .openapi("Site");

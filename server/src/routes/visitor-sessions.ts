@@ -6,6 +6,7 @@ import { readIdentityKeys } from "@agent-engine/core/sites/read-identity-keys.ts
 import { verifyIdentityToken } from "@agent-engine/core/visitors/identity-token.ts";
 import type { JwksReader } from "@agent-engine/core/visitors/jwks.ts";
 import type { Revocations } from "@agent-engine/core/visitors/revocations.ts";
+import { passChallenge } from "@agent-engine/core/visitors/challenge.ts";
 import { openVisitorSession, type EarlierSession } from "@agent-engine/core/visitors/open-visitor-session.ts";
 import {
   signVisitorToken,
@@ -37,7 +38,7 @@ export function visitorSessionRoutes(api: Api, services: Services, { jwks, revoc
       tag: "Visitors",
       summary: "Open a visitor session",
       description:
-        "The only route a publishable key opens. Called by a page on one of the site's allowed origins; the token works from there only, for an hour. Send the last `visitorToken`, even an ended one, to stay the same visitor; with an `identityToken` of your server to become who it names, with what was said before; with `reset` to end that session and be somebody new.",
+        "The only route a publishable key opens. Called by a page on one of the site's allowed origins; the token works from there only, for an hour. Send the last `visitorToken`, even an ended one, to stay the same visitor; with an `identityToken` of your server to become who it names, with what was said before; with `reset` to end that session and be somebody new. A site may ask for a proof of work before it lets a new anonymous visitor in: 403 `challenge_required` says which, in `challenge` and `difficulty`.",
       body: visitorSessionRequest,
       rate: "session",
       status: 201,
@@ -52,7 +53,7 @@ export function visitorSessionRoutes(api: Api, services: Services, { jwks, revoc
         );
       }
       const origin = allowedOrigin(site, c.req.header("origin"));
-      const { tenantId, siteId } = site;
+      const { tenantId, siteId, challenge: proof } = site;
       await countFor(tenantId);
       const platform = { services, tenantId, actor: PLATFORM, correlationId: c.get("correlationId") };
       const earlier = await earlierSession(services, site, body.visitorToken);
@@ -79,6 +80,9 @@ export function visitorSessionRoutes(api: Api, services: Services, { jwks, revoc
           ...(await openVisitorSession(ctx, {
             siteId,
             isReset: body.reset ?? false,
+            ...(proof
+              ? { admit: (tx) => passChallenge(services, tx, { tenantId, siteId, origin, proof, answer: body.proof }) }
+              : {}),
             ...(earlier ? { earlier } : {}),
             ...(identity ? { identity } : {}),
           })),

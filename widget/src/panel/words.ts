@@ -21,7 +21,7 @@ export const words = {
   retrying: "Having some trouble. Trying again…",
   stopped: "Stopped",
   stoppedBefore: "This message was not answered.",
-  cutOff: "The answer ended here because it reached its limit.",
+  cutOff: "The answer reached its limit.",
   tryAgain: "Try again",
   notSent: "Not sent.",
   remove: "Remove",
@@ -42,7 +42,7 @@ export const words = {
 function duration(ms: number): string {
   if (ms < 10_000) return "a few seconds";
   if (ms < 55_000) return `about ${Math.round(ms / 10_000) * 10} seconds`;
-  const minutes = Math.max(1, Math.round(ms / 60_000));
+  const minutes = Math.round(ms / 60_000);
   return minutes === 1 ? "about a minute" : `about ${minutes} minutes`;
 }
 
@@ -66,9 +66,9 @@ export function whyNotSent(code: ErrorCode, message: string): string {
       return "No connection.";
     case "unavailable":
     case "internal":
-      return "The chat is not available right now.";
+      return words.failedToStart;
     case "rate_limited":
-      return "That was a lot at once. Wait a moment.";
+      return "Please wait a moment.";
     case "run_active":
       return "Wait for the answer to finish.";
     case "too_large":

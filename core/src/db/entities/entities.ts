@@ -4,6 +4,7 @@
  * tables. Tables are made by `migrations/`, never from here.
  */
 import { defineEntity, p } from "@mikro-orm/core";
+import type { SiteChallenge } from "@agent-engine/protocol/administration.ts";
 import type { AgentConfig } from "@agent-engine/protocol/resources.ts";
 import { IdType } from "./id-type.ts";
 
@@ -95,6 +96,7 @@ const SiteSchema = defineEntity({
     publishableKey: p.text(),
     allowedOrigins: p.array(),
     theme: p.json<Record<string, string>>(),
+    challenge: p.json<SiteChallenge>().nullable(),
     previousPublishableKey: p.text().nullable(),
     previousKeyUntil: p.datetime(3).nullable(),
     deletedAt: p.datetime(3).nullable(),
