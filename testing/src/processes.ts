@@ -49,6 +49,8 @@ export interface RunningProcess {
   waitForOutput(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
   /** Resolves once the URL answers 2xx. Rejects with the logs' end when the process ends first. */
   waitUntilReady(url: string, timeoutMs?: number): Promise<void>;
+  /** Reads its output no more: what it prints from now on breaks, as when whoever started it is gone. */
+  closeOutput(): void;
   /** To the process alone: SIGKILL, SIGSTOP, SIGCONT, … */
   signal(signal: NodeJS.Signals): void;
   /** SIGTERM, then SIGKILL after `graceMs` (default 10,000), for it and everything it started. */
@@ -123,6 +125,10 @@ export function startProcess(options: ProcessOptions): RunningProcess {
     waitForOutput: (pattern, timeoutMs = 60_000) => until(() => pattern.exec(output), `print ${pattern}`, timeoutMs),
     waitUntilReady: async (url, timeoutMs = 60_000) => {
       await until(() => answers(url), `answer at ${url}`, timeoutMs);
+    },
+    closeOutput() {
+      child.stdout.destroy();
+      child.stderr.destroy();
     },
     signal: (signal) => void child.kill(signal),
     stop: async (graceMs = 10_000) => {

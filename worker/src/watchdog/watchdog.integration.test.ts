@@ -54,3 +54,10 @@ test("one that a debugger holds is left alone", async () => {
   await process.waitForOutput(/survived/);
   expect(process.isRunning()).toBe(true);
 });
+
+test("one whose last word nobody reads any more ends all the same", async () => {
+  const process = watched("for (;;);");
+  await process.waitForOutput(/turning/);
+  process.closeOutput();
+  expect(await process.exited).toEqual({ code: null, signal: "SIGKILL" });
+});

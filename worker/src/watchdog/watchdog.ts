@@ -1,6 +1,6 @@
 import { url as inspectorUrl } from "node:inspector";
 import { Worker } from "node:worker_threads";
-import { DEBUGGED, TURNS, type WatchdogData } from "./shared.ts";
+import { DEBUGGED, STUCK, TURNS, type WatchdogData } from "./shared.ts";
 
 const TURN_MS = 500;
 
@@ -26,8 +26,14 @@ export function startWatchdog({ stuckSeconds, parentPid }: WatchdogOptions): { s
   turn();
   const timer = setInterval(turn, TURN_MS);
   timer.unref();
-  const workerData: WatchdogData = { state, stuckSeconds, parentPid: parentPid ?? null };
-  const thread = new Worker(new URL("./watchdog-thread.ts", import.meta.url), {
+  const workerData: WatchdogData = {
+    state,
+    indexes: { turns: TURNS, debugged: DEBUGGED },
+    stuckSeconds,
+    parentPid: parentPid ?? null,
+    stuckText: STUCK,
+  };
+  const thread = new Worker(new URL("./watchdog-thread.mjs", import.meta.url), {
     workerData,
     execArgv: [],
     // A few objects: what a thread reserves by default is many times of it.
