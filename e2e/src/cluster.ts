@@ -105,17 +105,20 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     const workers: ClusterWorker[] = [];
     const addWorker = async (): Promise<ClusterWorker> => {
       const redisProxy = await startRedisProxy();
-      const before = await liveWorkers(db);
+      const { rows } = await db.query<{ now: Date }>("select now()");
+      const since = rows[0]?.now ?? new Date();
       const child = run(`worker ${workers.length}`, {
         ...options.workerEnv,
         ROLE: "worker",
         REDIS_URL: `redis://127.0.0.1:${redisProxy.port}`,
       });
-      await waitFor(async () => !child.isRunning() || (await liveWorkers(db)) > before, {
+      const isReady = () => child.logs().includes('"Ready in');
+      await waitFor(async () => !child.isRunning() || (isReady() && (await isWorkerSince(db, since))), {
         describe: () => `a worker's heartbeat; its log ends with:\n${child.logs().slice(-2_000)}`,
         timeoutMs: 60_000,
       });
-      if (!child.isRunning()) throw new Error(`a worker ended at its start:\n${child.logs().slice(-2_000)}`);
+      // One that was ready and is gone already had work that killed it: for who asked for it to see.
+      if (!isReady()) throw new Error(`a worker ended at its start:\n${child.logs().slice(-2_000)}`);
       const worker = { process: child, redisProxy };
       workers.push(worker);
       return worker;
@@ -128,7 +131,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
 }
 
-async function liveWorkers(db: pg.Pool): Promise<number> {
-  const { rows } = await db.query("select count(*)::int as n from workers where expires_at > now()");
-  return rows[0].n;
+async function isWorkerSince(db: pg.Pool, since: Date): Promise<boolean> {
+  const { rowCount } = await db.query("select 1 from workers where started_at >= $1", [since]);
+  return rowCount !== 0;
 }

@@ -134,6 +134,10 @@ async function leaveSession({ ctx, siteId, id }: TestTenant, visitor: Ctx): Prom
      values ($1, $2, $3, $4, now() + interval '1 hour')`,
     [uuidOf(siteId), randomBytes(32), uuidOf(id), uuidOf(newId("session"))],
   );
+  await spine.owner.query(
+    "insert into used_challenges (token_hash, tenant_id, expires_at) values ($1, $2, now() + interval '1 hour')",
+    [randomBytes(32), uuidOf(id)],
+  );
 }
 
 interface Table {

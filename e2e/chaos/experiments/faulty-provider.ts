@@ -94,7 +94,11 @@ async function suffer(world: World, trial: Trial, one: Way, isExhausted: boolean
     await trial.check([talk]);
     if (!isExhausted) return;
     const other = await trial.talk({ keys });
-    if (one.script === null) await proxy.setMode({ kind: "refuse" });
+    if (one.script === null) {
+      await proxy.setMode({ kind: "refuse" });
+      // A connection that was kept would still carry the next question.
+      proxy.cut();
+    }
     await trial.operation(`${one.name}, always`, () => failAlways(world, trial, one, other));
     await trial.check([other]);
   } finally {
