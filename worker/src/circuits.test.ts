@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import fc from "fast-check";
 import { createCircuits, type CircuitName, type Circuits } from "./circuits.ts";
 import type { Attempted } from "./engine/circuit.ts";
-import { failureOf } from "./engine/failure-table.ts";
+import { failureOf } from "@agent-engine/core/toolkits/failure-table.ts";
 
 const limits = { failures: 3, openMs: 1_000, maxOpenMs: 4_000, max: 4 };
 const START = Date.UTC(2026, 0, 1);

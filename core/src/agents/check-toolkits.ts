@@ -1,7 +1,7 @@
 import type { AgentConfig, ToolkitChoice } from "@agent-engine/protocol/resources.ts";
 import { ProblemError } from "../errors.ts";
 import { isMasked } from "../secrets/mask.ts";
-import { parseHttpSettings } from "../toolkits/http-settings.ts";
+import { parseHttpSettings } from "../toolkits/http/http-settings.ts";
 import { mapSecretSettings } from "../toolkits/secret-settings.ts";
 
 /** Refuses toolkits that do not exist and settings that would not work, when they are written rather than in a run. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { retryAfterMs } from "./failure.ts";
-import { operationEffect, parseHttpSettings } from "./http-settings.ts";
+import { operationEffect, parseHttpSettings } from "./http/http-settings.ts";
 import { TOOL_NAME, toolName } from "./tool-name.ts";
 
 describe("the name a model calls a tool by", () => {

@@ -4,7 +4,7 @@ import type { BoundTool } from "./bound-tool.ts";
 import { circuitFailure, NO_CIRCUIT, type Attempted } from "./circuit.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { failureOf, healthOf } from "./failure-table.ts";
+import { failureOf, healthOf } from "@agent-engine/core/toolkits/failure-table.ts";
 import { orAborted, pause, SETTLED } from "./pause.ts";
 
 export type AttemptEnd =

@@ -1,5 +1,5 @@
 import type { Failure, OpenCircuit } from "@agent-engine/core/toolkits/failure.ts";
-import { failureOf, type FailureRow } from "./failure-table.ts";
+import { failureOf, type FailureRow } from "@agent-engine/core/toolkits/failure-table.ts";
 
 /** An attempt as its circuit sees it. `unclear`: it says nothing about the other side's health. */
 export interface Attempted<End> {

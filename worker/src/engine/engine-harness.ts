@@ -8,7 +8,7 @@ import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
 import { reduce } from "@agent-engine/protocol/reduce.ts";
 import { agentConfig } from "@agent-engine/protocol/schemas/requests.ts";
 import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
-import { argumentCheck } from "../toolkits/argument-check.ts";
+import { argumentCheck } from "@agent-engine/core/toolkits/argument-check.ts";
 import type { BoundTool } from "./bound-tool.ts";
 import type { Circuit } from "./circuit.ts";
 import type { EngineEffects, RecordedStep, ToolInvocation } from "./effects.ts";

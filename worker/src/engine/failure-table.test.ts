@@ -22,7 +22,7 @@ import { FREE } from "./spending.ts";
 import { SourceBook } from "./citations.ts";
 import type { EngineEffects, ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { failureTable, healthOf, type FailureId, type FailureRow } from "./failure-table.ts";
+import { failureTable, healthOf, type FailureId, type FailureRow } from "@agent-engine/core/toolkits/failure-table.ts";
 import { invoke } from "./invoke.ts";
 import { runModelStep } from "./model-step.ts";
 

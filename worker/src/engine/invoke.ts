@@ -8,7 +8,7 @@ import { attemptCall } from "./attempt-call.ts";
 import type { BoundTool } from "./bound-tool.ts";
 import { throwIfAbandoned, type ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { failureOf } from "./failure-table.ts";
+import { failureOf } from "@agent-engine/core/toolkits/failure-table.ts";
 import { pause } from "./pause.ts";
 import { retryDelay } from "./retry-policy.ts";
 import {

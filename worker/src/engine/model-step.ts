@@ -4,7 +4,7 @@ import { custom, type Interrupt, type TokenUsage } from "@agent-engine/protocol/
 import { circuitFailure, NO_CIRCUIT, type Attempted } from "./circuit.ts";
 import type { EngineRun } from "./engine.ts";
 import { throwIfAbandoned } from "./effects.ts";
-import { healthOf } from "./failure-table.ts";
+import { healthOf } from "@agent-engine/core/toolkits/failure-table.ts";
 import { MODEL_WAITS } from "./human-messages.ts";
 import type { ModelProvider } from "./model-provider.ts";
 import { runModelTurn, type TurnEnd } from "./model-turn.ts";

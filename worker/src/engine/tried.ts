@@ -1,5 +1,5 @@
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
-import { adviceOn, type FailureRow } from "./failure-table.ts";
+import { adviceOn, type FailureRow } from "@agent-engine/core/toolkits/failure-table.ts";
 
 /** One attempt that failed, as an operator's interrupt lists it. */
 export interface Tried {

@@ -2,9 +2,9 @@
 import { APICallError, JSONParseError, InvalidResponseDataError, TypeValidationError } from "@ai-sdk/provider";
 import { isProviderStreamError } from "@ai-sdk/provider-utils";
 import { retryAfterMs, type Failure } from "@agent-engine/core/toolkits/failure.ts";
-import { failureOf, rowOfAnswer, type FailureId } from "../engine/failure-table.ts";
+import { failureOf, rowOfAnswer, type FailureId } from "@agent-engine/core/toolkits/failure-table.ts";
 import { ModelStalled, ModelStreamCut } from "../engine/model-provider.ts";
-import { networkError, type NetworkError } from "../toolkits/network-error.ts";
+import { networkError, type NetworkError } from "@agent-engine/core/toolkits/network-error.ts";
 
 /** No key, no model name: the agent asks for a model that is not set up. */
 export class ModelNotConfigured extends Error {

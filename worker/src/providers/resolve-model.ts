@@ -11,7 +11,7 @@ import type { Egress } from "@agent-engine/core/net/egress.ts";
 import { aiSdkProvider } from "./ai-sdk-provider.ts";
 import { chatProvider } from "./chat-provider.ts";
 import { extractiveModel, type ExtractivePace } from "./extractive/model.ts";
-import { createRedactor } from "../without-secrets.ts";
+import { createRedactor } from "@agent-engine/core/secrets/without-secrets.ts";
 import { classifyModelFailure, ModelNotConfigured } from "./model-failure.ts";
 
 export interface ModelSources {

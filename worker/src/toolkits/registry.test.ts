@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { agentConfig } from "@agent-engine/protocol/schemas/requests.ts";
-import { argumentCheck, BadSchema } from "./argument-check.ts";
+import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools } from "./registry.ts";
 

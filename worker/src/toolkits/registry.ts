@@ -1,15 +1,15 @@
 /** Turns what an agent's version says about its tools into the tools one run may use. */
-import { parseHttpSettings } from "@agent-engine/core/toolkits/http-settings.ts";
+import { parseHttpSettings } from "@agent-engine/core/toolkits/http/http-settings.ts";
 import { isSecretReference, mapSecretSettings } from "@agent-engine/core/toolkits/secret-settings.ts";
 import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolContext, ToolDescription, Toolkit } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { AgentConfig, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
 import type { Circuit } from "../engine/circuit.ts";
 import type { BoundTool } from "../engine/bound-tool.ts";
-import { argumentCheck, BadSchema } from "./argument-check.ts";
+import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
 import type { Egress } from "@agent-engine/core/net/egress.ts";
-import { httpToolkit } from "./http.ts";
-import { knowledgeToolkit, type SearchKnowledge } from "./knowledge.ts";
+import { httpToolkit } from "@agent-engine/core/toolkits/http/http.ts";
+import { knowledgeToolkit, type SearchKnowledge } from "@agent-engine/core/toolkits/knowledge/knowledge.ts";
 
 /** How long one attempt of a call may take unless its toolkit is stricter. */
 const DEFAULT_DEADLINE_MS = 60_000;

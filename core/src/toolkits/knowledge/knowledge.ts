@@ -1,7 +1,7 @@
 /** The built-in search over the tenant's documents. */
-import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
-import type { ToolDescription, Toolkit, ToolSource } from "@agent-engine/core/toolkits/toolkit.ts";
-import { failureOf } from "../engine/failure-table.ts";
+import { toolName } from "../tool-name.ts";
+import type { ToolDescription, Toolkit, ToolSource } from "../toolkit.ts";
+import { failureOf } from "../failure-table.ts";
 
 export type SearchKnowledge = (input: { query: string; limit: number }) => Promise<readonly ToolSource[]>;
 

@@ -1,10 +1,10 @@
 /** Tools that are plain HTTP operations of one service. One execution is one request: nothing is retried here. */
-import { operationEffect, type HttpOperation, type HttpSettings } from "@agent-engine/core/toolkits/http-settings.ts";
-import { isSecretHeader } from "@agent-engine/core/toolkits/secret-settings.ts";
-import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
-import type { ToolAnswer, ToolDescription, Toolkit, ToolRequest } from "@agent-engine/core/toolkits/toolkit.ts";
-import { createRedactor, type Redactor } from "../without-secrets.ts";
-import type { Egress } from "@agent-engine/core/net/egress.ts";
+import { operationEffect, type HttpOperation, type HttpSettings } from "./http-settings.ts";
+import { isSecretHeader } from "../secret-settings.ts";
+import { toolName } from "../tool-name.ts";
+import type { ToolAnswer, ToolDescription, Toolkit, ToolRequest } from "../toolkit.ts";
+import { createRedactor, type Redactor } from "../../secrets/without-secrets.ts";
+import type { Egress } from "../../net/egress.ts";
 import { classifyHttpFailure, HttpUnsettled, isUnsettled } from "./http-failure.ts";
 import { BadPathArgument, httpRequest, type HttpRequest } from "./http-request.ts";
 

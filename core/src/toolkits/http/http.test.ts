@@ -1,9 +1,9 @@
 import { createServer } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { parseHttpSettings, type HttpOperation } from "@agent-engine/core/toolkits/http-settings.ts";
-import type { ToolRequest } from "@agent-engine/core/toolkits/toolkit.ts";
+import { parseHttpSettings, type HttpOperation } from "./http-settings.ts";
+import type { ToolRequest } from "../toolkit.ts";
 import { startToolServer, type ToolFault, type ToolServer } from "@agent-engine/testing/tool-server.ts";
-import { createEgress } from "@agent-engine/core/net/egress.ts";
+import { createEgress } from "../../net/egress.ts";
 import { httpToolkit } from "./http.ts";
 
 const egress = createEgress({ allowLoopback: true });

@@ -1,7 +1,7 @@
 /** Reads what an HTTP tool answered or threw; what it means is in `../engine/failure-table.ts`. */
-import { retryAfterMs, type Failure } from "@agent-engine/core/toolkits/failure.ts";
-import { failureOf, failureTable, rowOfAnswer } from "../engine/failure-table.ts";
-import { networkError } from "./network-error.ts";
+import { retryAfterMs, type Failure } from "../failure.ts";
+import { failureOf, failureTable, rowOfAnswer } from "../failure-table.ts";
+import { networkError } from "../network-error.ts";
 
 const MAX_MESSAGE_LENGTH = 500;
 

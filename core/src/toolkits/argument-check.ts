@@ -1,5 +1,5 @@
 import { Ajv, type ValidateFunction } from "ajv";
-import type { JsonSchema } from "@agent-engine/core/toolkits/toolkit.ts";
+import type { JsonSchema } from "./toolkit.ts";
 
 /** Compiling costs milliseconds and schemas repeat from run to run. */
 const MAX_COMPILED = 2_000;

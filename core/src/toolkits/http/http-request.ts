@@ -1,4 +1,4 @@
-import { pathArguments, type HttpOperation, type HttpSettings } from "@agent-engine/core/toolkits/http-settings.ts";
+import { pathArguments, type HttpOperation, type HttpSettings } from "./http-settings.ts";
 
 export interface HttpRequest {
   url: URL;

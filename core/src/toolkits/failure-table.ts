@@ -2,7 +2,7 @@
  * The one table of what can go wrong with models and tools, and what may be done about it. Every adapter maps its
  * errors through it; `docs/runs.md` shows it, and a test holds the two together.
  */
-import type { Failure, FailureKind } from "@agent-engine/core/toolkits/failure.ts";
+import type { Failure, FailureKind } from "./failure.ts";
 
 export interface FailureRow {
   of: "model" | "tool";

@@ -1,6 +1,6 @@
 /** Settings of an HTTP toolkit, as an agent's `toolkits[].settings` hold them. */
 import { z } from "zod";
-import type { ToolEffect } from "./toolkit.ts";
+import type { ToolEffect } from "../toolkit.ts";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] as const;
 export type HttpMethod = (typeof METHODS)[number];

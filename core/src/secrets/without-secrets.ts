@@ -1,5 +1,5 @@
 /** What comes back from where a secret was sent may quote it; what is kept and shown must not. */
-import { REDACTED } from "@agent-engine/core/redact.ts";
+import { REDACTED } from "../redact.ts";
 
 /** Shorter values are too likely to stand in a text by themselves. */
 const MIN_LENGTH = 6;
