@@ -28,6 +28,8 @@ export interface Outcome {
   id: string;
   title: string;
   target: string;
+  /** Its sizes and whether figures were judged: a number of rounds of one's own is `quick`. */
+  form: Form;
   rounds: number;
   seconds: number;
   operations: { all: number; succeeded: number };
@@ -171,6 +173,7 @@ export function openTrial(options: TrialOptions): { trial: Trial; finish(): Prom
       id: experiment.id,
       title: experiment.title,
       target: experiment.target,
+      form,
       rounds,
       seconds: Math.round((performance.now() - startedAt) / 100) / 10,
       operations,
