@@ -8,11 +8,12 @@ import { basename, join } from "node:path";
 import { once } from "node:events";
 import { Server as SocketServer } from "socket.io";
 import type { Envelope } from "@agent-engine/protocol/envelope.ts";
-import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
+import { isTerminal, type ConversationEvent, type Interrupt } from "@agent-engine/protocol/events.ts";
 import { mergeAdjacent } from "@agent-engine/protocol/merge.ts";
 import { problems, type ProblemCode } from "@agent-engine/protocol/problems.ts";
 import { REALTIME_PATH, type ClientToServer, type ServerToClient } from "@agent-engine/protocol/realtime.ts";
 import type { SiteProfile, Submission } from "@agent-engine/protocol/resources.ts";
+import { createFakeInterrupts, type FakeDecision, type FakeInterrupts, type OfferedTools } from "./fake-interrupts.ts";
 import { closeServer, listen } from "./listening.ts";
 
 export interface FakeRun {
@@ -22,6 +23,8 @@ export interface FakeRun {
   input: string;
   isCancelled(): boolean;
   emit(...events: ConversationEvent[]): void;
+  /** Waits for decisions on these, and goes on with all of them. */
+  ask(...interrupts: Interrupt[]): Promise<FakeDecision[]>;
   newId(prefix: string): string;
 }
 
@@ -41,6 +44,8 @@ export interface FakeEngineOptions {
   /** The built widget, served at `/widget.js` and `/widget/`. */
   widgetDir?: string;
   tokenTtlMs?: number;
+  /** How long a link to connect an account is good; an hour unless told otherwise. */
+  linkTtlMs?: number;
 }
 
 interface FakeConversation {
@@ -59,6 +64,7 @@ export interface FakeEngine {
   /** How many requests each route got, as `POST /v1/visitor-sessions` with ids as `{id}`. */
   requests: Map<string, number>;
   faults: Fault[];
+  interrupts: FakeInterrupts;
   /** `away` refuses sockets, `unavailable` streams too; `blocked` lets no WebSocket and no polling through. */
   realtime: "live" | "away" | "unavailable" | "blocked";
   /** What becomes of a push on its way: the fault of a wire that loses, doubles and reorders. */
@@ -100,6 +106,7 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     allowRequest: (_request, decide) => decide(null, engine.realtime !== "blocked"),
   });
 
+  const interrupts = createFakeInterrupts(append, newId);
   const engine: FakeEngine = {
     url: "",
     publishableKey,
@@ -120,6 +127,7 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     conversations: new Map(),
     requests: new Map(),
     faults: [],
+    interrupts,
     realtime: "live",
     mangle: (envelopes) => [envelopes],
     play: options.play ?? (() => {}),
@@ -236,6 +244,7 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
       emit: (...events) => {
         if (run.status !== "cancelled") append(conversationId, runId, ...events);
       },
+      ask: (...asked) => interrupts.ask(runId, conversationId, asked),
       newId,
     });
     return submission;
@@ -245,9 +254,10 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     const run = runs.get(runId);
     if (!run) throw new Refusal("not_found");
     const log = conversationOf(run.conversationId).log;
-    const isOver = log.some(({ event }) => event.type === "RUN_FINISHED" && event.runId === runId);
+    const isOver = log.some(({ event, runId: of }) => of === runId && isTerminal(event));
     if (!isOver) {
       run.status = "cancelled";
+      interrupts.drop(runId);
       const started = log.findLast(
         ({ event, runId: of }) => of === runId && event.type === "TEXT_MESSAGE_START" && event.role === "assistant",
       )?.event;
@@ -276,7 +286,7 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     response.setHeader("vary", "origin");
     if (request.method === "OPTIONS") {
       response.setHeader("access-control-allow-headers", "authorization,content-type,idempotency-key,last-event-id");
-      response.setHeader("access-control-allow-methods", "GET,POST,PATCH,DELETE");
+      response.setHeader("access-control-allow-methods", "GET,POST,PUT,PATCH,DELETE");
       response.setHeader("access-control-expose-headers", "retry-after");
       response.writeHead(204).end();
       return;
@@ -308,6 +318,19 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
       return respond(201, { visitorToken, expiresAt, visitor, site: engine.site });
     }
 
+    // Where a provider asks whether the site may act for its account, in a tab of its own.
+    const consent = /^\/consent\/(\w+)(\/allow)?$/.exec(path);
+    if (consent) {
+      const [, linkId = "", allow] = consent;
+      const says = !allow
+        ? `<a href="${path}/allow">Allow</a>`
+        : interrupts.connect(linkId)
+          ? "Connected. You can close this page."
+          : "This link is no longer good.";
+      response.writeHead(200, { "content-type": "text/html" }).end(`<!doctype html><title>Consent</title>${says}`);
+      return;
+    }
+
     const visitorId = visitorOf(request.headers.authorization?.replace("Bearer ", ""));
     const key = request.headers["idempotency-key"];
     if (typeof key === "string" && idempotent.has(key)) return respond(201, idempotent.get(key));
@@ -325,11 +348,34 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
       if (typeof key === "string") idempotent.set(key, resource);
       return respond(201, resource);
     }
-    if (room === "runs" && verb === "cancel") return respond(200, cancel(id));
+    if (room === "runs") {
+      const run = runs.get(id);
+      if (!run || conversationOf(run.conversationId).visitorId !== visitorId) throw new Refusal("not_found");
+      if (verb === "cancel") return respond(200, cancel(id));
+      if (verb === "resume") {
+        const { interruptId, decision, payload = null } = body;
+        const record = { decision: String(decision), payload, by: "visitor" };
+        if (!interrupts.decide(id, String(interruptId), record)) throw new Refusal("interrupt_resolved");
+        if (typeof key === "string") idempotent.set(key, { id });
+      }
+      return respond(200, { id, conversationId: run.conversationId, interrupts: interrupts.openOf(id) });
+    }
+    if (path === "/v1/connections/link") {
+      const linkId = interrupts.link(String(body["runId"]), String(body["interruptId"]));
+      if (!linkId) throw new Refusal("interrupt_resolved");
+      const expiresAt = new Date(Date.now() + (options.linkTtlMs ?? 3_600_000)).toISOString();
+      return respond(201, { connectionId: newId("conn"), url: `${engine.url}/consent/${linkId}`, expiresAt });
+    }
     const conversation = conversationOf(id);
     if (conversation.visitorId !== visitorId) throw new Refusal("not_found");
     if (request.method === "POST" && verb === "messages") {
       return respond(202, submit(conversation, String(body["clientMessageId"]), String(body["text"])));
+    }
+    if (verb === "client-tools") {
+      const { pageId, tools } = body as { pageId: string; tools: OfferedTools["tools"] };
+      if (tools.length > 0) interrupts.offered.set(pageId, { conversationId: id, tools });
+      else interrupts.offered.delete(pageId);
+      return respond(200, { expiresAt: new Date(Date.now() + 60_000).toISOString() });
     }
     if (verb === "events") {
       const after = Number(url.searchParams.get("after") ?? 0);
