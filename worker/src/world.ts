@@ -64,6 +64,7 @@ export function openWorld(
         {
           searchKnowledge: (input) => searchKnowledge(ctx, input),
           egress,
+          builtin: { now: services.clock },
           secrets,
           circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
         },

@@ -1,17 +1,29 @@
 import type { AgentConfig, ToolkitChoice } from "@agent-engine/protocol/resources.ts";
 import { ProblemError } from "../errors.ts";
 import { isMasked } from "../secrets/mask.ts";
+import { BUILTIN_TOOLS, parseBuiltinSettings, unknownBuiltinTools } from "../toolkits/builtin/builtin-settings.ts";
+import { BUILTIN } from "../toolkits/builtin/builtin-tool.ts";
 import { parseHttpSettings } from "../toolkits/http/http-settings.ts";
 import { mapSecretSettings } from "../toolkits/secret-settings.ts";
 
 /** Refuses toolkits that do not exist and settings that would not work, when they are written rather than in a run. */
 export function checkToolkits(toolkits: AgentConfig["toolkits"]): void {
-  const problems = toolkits.map(withoutMasks).flatMap(({ toolkit, settings }, index) => {
+  const problems = toolkits.map(withoutMasks).flatMap((choice, index) => {
+    const { toolkit, settings } = choice;
+    if (toolkit === BUILTIN) return builtinProblems(choice).map((problem) => `toolkits[${index}].${problem}`);
     if (toolkit !== "http")
-      return [`toolkits[${index}]: there is no toolkit ${JSON.stringify(toolkit)}; there is http`];
+      return [`toolkits[${index}]: there is no toolkit ${JSON.stringify(toolkit)}; there are builtin and http`];
     return (parseHttpSettings(settings).problems ?? []).map((problem) => `toolkits[${index}].settings: ${problem}`);
   });
   if (problems.length > 0) throw new ProblemError("invalid_request", `${problems.join("; ")}.`);
+}
+
+/** Built-in tools are known by name: a policy for one that does not exist is a slip. */
+function builtinProblems({ tools, settings }: ToolkitChoice): string[] {
+  const unknown = unknownBuiltinTools(tools).map(
+    (name) => `tools: there is no built-in tool ${JSON.stringify(name)}; there are ${BUILTIN_TOOLS.join(", ")}`,
+  );
+  return [...unknown, ...(parseBuiltinSettings(settings).problems ?? []).map((problem) => `settings: ${problem}`)];
 }
 
 /** A masked value stands for one that was checked when it was first written. */

@@ -64,7 +64,11 @@ async function converse(options: { signal?: AbortSignal; onEvent?: (event: Conve
     visitorId: null,
     correlationId: "c",
   };
-  const { tools } = await bindTools(agent, context, { egress, searchKnowledge: async () => [] });
+  const { tools } = await bindTools(agent, context, {
+    egress,
+    searchKnowledge: async () => [],
+    builtin: { now: Date.now },
+  });
   const config = {
     openaiApiKey: null,
     openaiBaseUrl: models.url,

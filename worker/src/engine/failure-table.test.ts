@@ -160,7 +160,12 @@ async function callTool(call: Call): Promise<Seen> {
     visitorId: null,
     correlationId: "x",
   };
-  const { tools } = await bindTools(agent, context, { egress, searchKnowledge: async () => [], ...call.sources });
+  const { tools } = await bindTools(agent, context, {
+    egress,
+    searchKnowledge: async () => [],
+    builtin: { now: Date.now },
+    ...call.sources,
+  });
   const toolName = call.knowledge ? "knowledge_search" : "shop_send";
   const bound = new Map(call.isGone ? [] : tools.map((tool) => [tool.description.name, tool]));
   const invocation: ToolInvocation = {

@@ -26,6 +26,7 @@ async function bind(config: Record<string, unknown>) {
   const searched: unknown[] = [];
   const bound = await bindTools(agentConfig.parse({ knowledge: { enabled: false }, ...config }), context, {
     egress,
+    builtin: { now: () => Date.parse("2026-11-22T23:40:00Z") },
     searchKnowledge: async (input) => {
       searched.push(input);
       return [{ documentId: "doc_1", title: "T", url: null, quote: "Q", score: 1 }];
@@ -64,6 +65,22 @@ describe("an agent's tools", () => {
       ["shop_b", "approve"],
       ["shop_d", "approve"],
     ]);
+  });
+
+  it("include the built-in ones that its policies name", async () => {
+    const builtin = { toolkit: "builtin", tools: { current_time: "auto" }, defaultPolicy: "off" };
+    const { tools, problems } = await bind({ toolkits: [{ ...builtin, settings: { timeZone: "Europe/Berlin" } }] });
+    expect(problems).toEqual([]);
+    expect(tools.map((tool) => tool.description.name)).toEqual(["builtin_current_time"]);
+    const signal = new AbortController().signal;
+    const request = { idempotencyKey: "k", arguments: {}, signal, deadline: 0, connection: null };
+    const answer = await tools[0]?.call(request);
+    expect(answer?.content).toEqual({
+      time: "2026-11-23T00:40:00+01:00",
+      weekday: "Monday",
+      timeZone: "Europe/Berlin",
+    });
+    expect((await bind({ toolkits: [builtin].map((one) => ({ ...one, tools: {} })) })).tools).toEqual([]);
   });
 
   it("are left out with a reason when they cannot be used; the others stay", async () => {

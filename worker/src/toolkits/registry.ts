@@ -1,4 +1,7 @@
 /** Turns what an agent's version says about its tools into the tools one run may use. */
+import { builtinToolkit } from "@agent-engine/core/toolkits/builtin/builtin.ts";
+import { parseBuiltinSettings } from "@agent-engine/core/toolkits/builtin/builtin-settings.ts";
+import { BUILTIN, type BuiltinDeps } from "@agent-engine/core/toolkits/builtin/builtin-tool.ts";
 import { parseHttpSettings } from "@agent-engine/core/toolkits/http/http-settings.ts";
 import { isSecretReference, mapSecretSettings } from "@agent-engine/core/toolkits/secret-settings.ts";
 import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
@@ -18,6 +21,8 @@ export interface ToolkitSources {
   /** Searches the documents of the run's tenant. */
   searchKnowledge: SearchKnowledge;
   egress: Egress;
+  /** What the built-in tools act through. */
+  builtin: BuiltinDeps;
   /** What references in settings stand for; null when they cannot be opened. */
   secrets?: ReadonlyMap<string, string> | null;
   /** The circuit of a toolkit at a host, for the run's tenant. */
@@ -49,6 +54,12 @@ export async function bindTools(
 }
 
 function openToolkit(choice: ToolkitChoice, sources: ToolkitSources, problems: string[]): Toolkit | null {
+  if (choice.toolkit === BUILTIN) {
+    const parsed = parseBuiltinSettings(choice.settings);
+    if (parsed.settings) return builtinToolkit(parsed.settings, sources.builtin);
+    problems.push(...parsed.problems.map((problem) => `toolkit builtin: ${problem}`));
+    return null;
+  }
   if (choice.toolkit === "http") {
     const opened = openSecrets(choice, sources.secrets ?? null);
     if (opened === null) {

@@ -1,0 +1,29 @@
+import { toolName } from "../tool-name.ts";
+import type { ToolAnswer, ToolDescription, ToolRequest } from "../toolkit.ts";
+
+/** What the tools act through; the worker binds it to a run. */
+export interface BuiltinDeps {
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}
+
+/** One tool: what it says of itself, and what it does. */
+export interface BuiltinTool {
+  /** Without its namespace. */
+  short: string;
+  description: ToolDescription;
+  call(request: ToolRequest): Promise<ToolAnswer> | ToolAnswer;
+}
+
+/** What a tool says of itself besides its name: none of them needs a connection. */
+export type BuiltinDescription = Omit<ToolDescription, "name" | "scopes" | "connection">;
+
+export const BUILTIN = "builtin";
+
+export function builtinTool(short: string, description: BuiltinDescription, call: BuiltinTool["call"]): BuiltinTool {
+  return {
+    short,
+    description: { ...description, name: toolName(BUILTIN, short), scopes: [], connection: "none" },
+    call,
+  };
+}

@@ -1,0 +1,23 @@
+/** The tools that need nothing from outside: the time, a follow-up later, a person instead of the agent, a form. */
+import { failureOf } from "../failure-table.ts";
+import type { Toolkit } from "../toolkit.ts";
+import type { BuiltinSettings } from "./builtin-settings.ts";
+import { BUILTIN, type BuiltinDeps } from "./builtin-tool.ts";
+import { currentTime } from "./current-time.ts";
+
+export function builtinToolkit(settings: BuiltinSettings, deps: BuiltinDeps): Toolkit {
+  const tools = new Map([currentTime(settings, deps)].map((tool) => [tool.description.name, tool]));
+  return {
+    name: BUILTIN,
+    host: null,
+    list: () => Promise.resolve([...tools.values()].map(({ description }) => description)),
+    describe: (name) => Promise.resolve(tools.get(name)?.description ?? null),
+    async execute(name, request) {
+      const tool = tools.get(name);
+      if (!tool) throw new Error(`there is no built-in tool ${name}`);
+      return tool.call(request);
+    },
+    // Each is a read, or does the same thing once however often it is called.
+    classifyFailure: (error) => failureOf("tool.unknown", error instanceof Error ? error.message : String(error)),
+  };
+}
