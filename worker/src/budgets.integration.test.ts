@@ -7,6 +7,7 @@ import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { setModelPrice } from "@agent-engine/core/models/model-prices.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
+import { openServices } from "@agent-engine/core/services.ts";
 import { readUsage } from "@agent-engine/core/usage/read-usage.ts";
 import type { Budget } from "@agent-engine/protocol/budgets.ts";
 import type { Run } from "@agent-engine/protocol/resources.ts";
@@ -16,6 +17,7 @@ import { createTestTenant, type TestTenant } from "@agent-engine/testing/tenants
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { BUDGET_SPENT } from "./engine/human-messages.ts";
+import { startWorker } from "./main.ts";
 import { calls, says, startProduct, type Chat, type Product } from "./product-fixture.ts";
 
 let product: Product;
@@ -106,6 +108,37 @@ test.each([
     runs: made.length,
   });
   expect(await usageOf(tenant.ctx)).toMatchObject({ tokens: spent, turns: made.length, estimated: 0 });
+});
+
+test("forty runs at once over two workers: what is spent is over the budget by one turn at most", async () => {
+  const measured = await race(await createTestTenant(product.services, plain), 1, "Hello");
+  const turn = tokensOf(measured[0] as Run);
+  // Another process as far as they know each other: connections, bus and what it remembers are its own.
+  const { ownerUrl, secrets, models, log } = product.services;
+  const others = await openServices({ redisUrl: null, secretKeys: [...secrets.keys], models }, ownerUrl, log);
+  const other = await startWorker({
+    services: others,
+    config: { nodeEnv: "test", workerConcurrency: 16 },
+    retryPolicy: product.retryPolicy,
+    stall: product.stall,
+  });
+  try {
+    const tenant = await createTestTenant(product.services, plain);
+    const budget = await make(tenant.ctx, { maxTokens: Math.floor(4.5 * turn) });
+    const runs = await race(tenant, 40, "Hello");
+    const { rows } = await product.db.query("select distinct worker_id from runs where tenant_id = $1", [
+      uuidOf(tenant.id),
+    ]);
+    expect(rows).toHaveLength(2);
+    const spent = runs.reduce((sum, run) => sum + tokensOf(run), 0);
+    expect(spent).toBe(5 * turn);
+    expect(runs.filter(({ finishReason }) => finishReason === "limit")).toHaveLength(35);
+    expect((await getBudget(tenant.ctx, budget.id)).current).toMatchObject({ tokens: spent, heldTokens: 0, runs: 5 });
+    expect(await usageOf(tenant.ctx)).toMatchObject({ tokens: spent, turns: 5 });
+  } finally {
+    await other.stop();
+    await others.close();
+  }
 });
 
 describe("the ladder", () => {
