@@ -29,7 +29,8 @@ export interface Experiment {
   /** Of these, those that the quick form leaves out. */
   slowFaults?: readonly string[];
   /**
-   * Whom its faults hit. Those that disturb `nobody` but themselves run at the same time; the others alone, in order.
+   * Whom its faults hit. Those that disturb `nobody` but themselves run first, in the quick form at the same time; the
+   * others alone, in order.
    * An experiment leaves the world as it found it: as many processes, every proxy passing.
    */
   disturbs: "nobody" | "everybody";

@@ -1,5 +1,9 @@
-/** Runs experiments in one world: those that disturb nobody at the same time, the others one by one; then checks all. */
+/**
+ * Runs experiments in one world, then checks all: one by one in sizes that take a machine's whole strength; in the quick
+ * form those that disturb nobody at the same time.
+ */
 import { violations } from "@agent-engine/testing/invariants.ts";
+import { atOnce } from "./at-once.ts";
 import type { Experiment, Form } from "./experiment.ts";
 import { seededRandom } from "./random.ts";
 import { saveLogs } from "./results.ts";
@@ -26,7 +30,10 @@ export async function runExperiments(options: ChaosOptions): Promise<Outcome[]> 
     const rough = experiments
       .filter(({ disturbs }) => disturbs === "everybody")
       .toSorted((a, b) => Number(a.bringsWorkers ?? false) - Number(b.bringsWorkers ?? false));
-    const outcomes = await Promise.all(gentle.map((experiment) => attempt(world, experiment, options)));
+    const isSmall = options.form === "quick" && options.rounds === undefined;
+    const outcomes = await atOnce(isSmall ? gentle.length : 1, gentle, (experiment) =>
+      attempt(world, experiment, options),
+    );
     for (const experiment of rough) {
       if (!experiment.bringsWorkers) await world.ensureWorkers();
       outcomes.push(await attempt(world, experiment, options));

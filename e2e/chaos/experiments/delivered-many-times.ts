@@ -1,14 +1,16 @@
 /**
  * 3: the same job delivered ten times. Its doorbell is rung on both queue classes, five times each, under job ids of
  * their own (the queue drops an id it holds), at once with the server's own ring; and again while the run runs. The run
- * must be executed once: one model request, one attempt, one epoch.
+ * must be executed once: one attempt, one epoch, and one model request beside those of the retries in its log. (On a
+ * busy machine the answer that is held may be held for longer than the engine bears a silence.)
  */
 import { Queue, type Job } from "bullmq";
 import { Redis } from "ioredis";
-import { lastUserTurn } from "@agent-engine/testing/chat-request.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import { atOnce } from "../at-once.ts";
 import type { Experiment, Trial } from "../experiment.ts";
+import { requestsOf } from "../model-requests.ts";
 import type { World } from "../world.ts";
 
 const DELIVERED = "job delivered ten times";
@@ -30,10 +32,7 @@ export const deliveredManyTimes: Experiment = {
       (queueClass) => new Queue(`runs-${queueClass}`, { connection, prefix: "agent-engine", skipVersionCheck: true }),
     );
     try {
-      for (let done = 0; done < trial.rounds; done += AT_ONCE) {
-        const count = Math.min(AT_ONCE, trial.rounds - done);
-        await Promise.all(Array.from({ length: count }, () => deliver(world, trial, queues)));
-      }
+      await atOnce(AT_ONCE, Array.from({ length: trial.rounds }), () => deliver(world, trial, queues));
     } finally {
       await Promise.all(queues.map((queue) => queue.close()));
       connection.disconnect();
@@ -54,7 +53,7 @@ async function deliver(world: World, trial: Trial, queues: readonly Queue[]): Pr
     };
     const turns = trial.random.shuffled(Array.from({ length: DELIVERIES }, (_, index) => index));
     const early = await Promise.all(turns.slice(0, DELIVERIES / 2).map(ring));
-    const requests = () => world.model.requests.filter(({ body }) => lastUserTurn(body.messages).text.startsWith(text));
+    const requests = () => requestsOf(world, text);
     await waitFor(() => requests().length > 0, { describe: "the run's model request", timeoutMs: 30_000 });
     const late = await Promise.all(turns.slice(DELIVERIES / 2).map(ring));
     const jobs = [...early, ...late];
@@ -64,19 +63,27 @@ async function deliver(world: World, trial: Trial, queues: readonly Queue[]): Pr
       intervalMs: 50,
     });
     trial.fired(DELIVERED);
-    for (const request of requests()) request.release();
-    await talk.completed(run.id);
+    const release = () => requests().forEach((request) => request.release());
+    release();
+    // A retry is held too, and seen here before it is held for long.
+    const stop = talk.client.subscribe(release);
+    await talk.completed(run.id).finally(stop);
     await Promise.all(jobs.map((job) => job.remove()));
 
-    const { rows } = await world.db.query<{ attempt: number; epochs: number; starts: number }>(
+    const { rows } = await world.db.query<{ attempt: number; epochs: number; starts: number; retries: number }>(
       `select r.attempt, count(distinct e.epoch)::int as epochs,
-              count(*) filter (where e.event->>'type' = 'RUN_STARTED')::int as starts
+              count(*) filter (where e.event->>'type' = 'RUN_STARTED')::int as starts,
+              count(*) filter (where e.event->>'name' = 'run.retrying')::int as retries
        from runs r join events e on e.conversation_id = r.conversation_id and e.run_id = r.id and e.epoch is not null
        where r.id = $1 group by r.attempt`,
       [run.id.slice(4)],
     );
-    const seen = JSON.stringify({ requests: requests().length, ...rows[0] });
-    trial.must(seen === JSON.stringify({ requests: 1, attempt: 1, epochs: 1, starts: 1 }), `${run.id} has ${seen}`);
+    const { retries = 0, ...rest } = rows[0] ?? {};
+    const seen = JSON.stringify({ requests: requests().length - retries, ...rest });
+    trial.must(
+      seen === JSON.stringify({ requests: 1, attempt: 1, epochs: 1, starts: 1 }),
+      `${run.id} has ${seen}, beside ${retries} retries`,
+    );
   });
   await trial.check([talk]);
 }

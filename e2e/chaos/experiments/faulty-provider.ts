@@ -1,15 +1,18 @@
 /**
- * 10: a model provider that fails in twelve ways. Each way has an address of its own, so that what its circuit counts is
- * its own, and two kinds of runs: one whose first attempt fails, which must be completed with what it had said taken
+ * 10: a model provider that fails in twelve ways. Each time it has an address that nobody had before, so that what its
+ * circuit counts is its own, and two kinds of runs: one whose first attempt fails, which must be completed with what it had said taken
  * back; and one whose every attempt fails, which must wait for an operator with the right code. The second kind takes
  * as long as all retries do, so the quick form has it for a few ways that are drawn.
  */
-import { startFaultProxy } from "@agent-engine/testing/fault-proxy.ts";
+import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
+import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { storedEvents } from "@agent-engine/testing/invariants.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { modelFaults } from "@agent-engine/testing/model-faults.ts";
 import { numberedText, type ModelScript } from "@agent-engine/testing/model-script.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { getRun } from "../../src/api-client.ts";
+import { atOnce } from "../at-once.ts";
 import type { Experiment, Trial } from "../experiment.ts";
 import { requestsOf } from "../model-requests.ts";
 import { siteOf } from "../shop-agent.ts";
@@ -53,7 +56,7 @@ const WAYS: readonly Way[] = [
 ];
 
 const QUICK_EXHAUSTED = 3;
-const AT_ONCE = 4;
+const AT_ONCE = 24;
 const TOKENS = 8;
 const GOOD: ModelScript = { steps: [{ kind: "tokens", count: TOKENS }] };
 
@@ -66,18 +69,28 @@ export const faultyProvider: Experiment = {
   disturbs: "nobody",
   async run(world, trial) {
     const { random } = trial;
-    for (let done = 0; done < trial.rounds; done += AT_ONCE) {
-      const rounds = Array.from({ length: Math.min(AT_ONCE, trial.rounds - done) }, () =>
-        trial.form === "full"
-          ? new Set(WAYS)
-          : new Set(random.shuffled(WAYS.filter(({ isSilent }) => !isSilent)).slice(0, QUICK_EXHAUSTED)),
-      );
-      await Promise.all(
-        rounds.flatMap((exhausted) => WAYS.map((one) => suffer(world, trial, one, exhausted.has(one)))),
-      );
-    }
+    const all = Array.from({ length: trial.rounds }, () => {
+      const soon = random.shuffled(WAYS.filter(({ isSilent }) => !isSilent)).slice(0, QUICK_EXHAUSTED);
+      return WAYS.map((one) => ({ one, isExhausted: trial.form === "full" || soon.includes(one) }));
+    }).flat();
+    const used = new Set<number>();
+    await atOnce(AT_ONCE, all, async ({ one, isExhausted }) => {
+      const proxy = await proxyElsewhere(world, used);
+      await suffer(world, trial, one, { proxy, isExhausted }).finally(() => proxy.stop());
+    });
   },
 };
+
+/** At a port that none of them had: a worker would remember what failed there, and not ask for a while. */
+async function proxyElsewhere(world: World, used: Set<number>): Promise<FaultProxy> {
+  const proxy = await startFaultProxy({ target: { port: world.model.port } });
+  if (!used.has(proxy.port)) {
+    used.add(proxy.port);
+    return proxy;
+  }
+  // Held until there is another one, so that it is not given out again.
+  return proxyElsewhere(world, used).finally(() => proxy.stop());
+}
 
 const modelAt = (port: number) => ({
   provider: "openai-compatible",
@@ -85,56 +98,60 @@ const modelAt = (port: number) => ({
   settings: { baseUrl: `http://127.0.0.1:${port}/v1` },
 });
 
-async function suffer(world: World, trial: Trial, one: Way, isExhausted: boolean): Promise<void> {
-  const proxy = await startFaultProxy({ target: { port: world.model.port } });
-  try {
-    const keys = await siteOf(world, { name: one.name, model: modelAt(proxy.port), knowledge: { enabled: false } });
-    const talk = await trial.talk({ keys });
-    await trial.operation(`${one.name}, once`, () => failOnce(world, trial, one, talk, proxy));
-    await trial.check([talk]);
-    if (!isExhausted) return;
-    const other = await trial.talk({ keys });
-    if (one.script === null) {
-      await proxy.setMode({ kind: "refuse" });
-      // A connection that was kept would still carry the next question.
-      proxy.cut();
-    }
-    await trial.operation(`${one.name}, always`, () => failAlways(world, trial, one, other));
-    await trial.check([other]);
-  } finally {
-    await proxy.stop();
-  }
-}
-
-async function failOnce(
+async function suffer(
   world: World,
   trial: Trial,
   one: Way,
-  talk: Talk,
-  proxy: Awaited<ReturnType<typeof startFaultProxy>>,
+  { proxy, isExhausted }: { proxy: FaultProxy; isExhausted: boolean },
 ): Promise<void> {
+  const keys = await siteOf(world, { name: one.name, model: modelAt(proxy.port), knowledge: { enabled: false } });
+  const talk = await trial.talk({ keys });
+  const done = await trial.operation(`${one.name}, once`, () => failOnce(world, trial, one, talk, proxy));
+  await trial.check([talk]);
+  // Failures that no success has ended would count for what follows.
+  if (!done || !isExhausted) return;
+  const other = await trial.talk({ keys });
+  if (one.script === null) {
+    await proxy.setMode({ kind: "refuse" });
+    // A connection that was kept would still carry the next question.
+    proxy.cut();
+  }
+  await trial.operation(`${one.name}, always`, () => failAlways(world, trial, one, other));
+  await trial.check([other]);
+}
+
+async function failOnce(world: World, trial: Trial, one: Way, talk: Talk, proxy: FaultProxy): Promise<true> {
   const text = `Answer at the second try, ${talk.conversationId}`;
   if (one.script === null) await proxy.setMode({ kind: "refuse" });
   const { run } = await talk.ask(say(text, one.script === null ? GOOD : [one.script, GOOD]));
   if (one.script === null) {
-    await talk.when("a retry", (state) => {
-      const seen = state.runs[run.id];
-      return seen?.status === "running" && seen.retry !== null;
+    // The log says so before any client does, for whom a retry may be over at once.
+    await waitFor(async () => retriesIn(await eventsOf(world, talk)) > 0, {
+      describe: "a retry in the log",
+      timeoutMs: 30_000,
     });
     await proxy.setMode({ kind: "pass" });
   }
   await talk.completed(run.id);
-  const events = (await storedEvents(world.db, talk.conversationId)).map(({ event }) => event);
-  const retries = events.filter((event) => event.type === "CUSTOM" && event.name === "run.retrying").length;
+  const events = await eventsOf(world, talk);
+  const retries = retriesIn(events);
   const asked = requestsOf(world, text).length;
-  if (retries > 0 && (one.script === null || asked === 2)) trial.fired(one.name);
+  if (retries > 0 && asked === (one.script === null ? 1 : retries + 1)) trial.fired(one.name);
   const texts = JSON.stringify(talk.texts(run.id));
   trial.must(texts === JSON.stringify([numberedText(TOKENS)]), `after ${one.name} the visitor reads ${texts}`);
   const superseded = events.some(
     (event) => event.type === "CUSTOM" && event.name === "run.superseded" && event.value.messageIds.length > 0,
   );
   trial.must(superseded || !one.isPartial, `after ${one.name} nothing was superseded`);
+  return true;
 }
+
+async function eventsOf(world: World, talk: Talk): Promise<ConversationEvent[]> {
+  return (await storedEvents(world.db, talk.conversationId)).map(({ event }) => event);
+}
+
+const retriesIn = (events: readonly ConversationEvent[]): number =>
+  events.filter((event) => event.type === "CUSTOM" && event.name === "run.retrying").length;
 
 async function failAlways(world: World, trial: Trial, one: Way, talk: Talk): Promise<void> {
   const { run } = await talk.ask(say("Never answer", one.script ?? GOOD));
