@@ -6,7 +6,7 @@ import { statement } from "../db/statement.ts";
 import { toEnvelopes, type EventRow } from "../events/read-events.ts";
 import { idOf, uuidOf } from "../ids.ts";
 import type { Doorbell } from "../queue/run-queue.ts";
-import type { Resolution } from "./resume-run.ts";
+import type { Resolution } from "./decide-interrupt.ts";
 
 /** A run's lease in this worker's hands. `epoch` and a position fence everything it writes. */
 export interface Claim {

@@ -3,7 +3,8 @@ import type { Interrupt, InterruptReason } from "@agent-engine/protocol/events.t
 import type { Ctx } from "../context.ts";
 import { ProblemError } from "../errors.ts";
 
-export type Decision = "approve" | "decline" | "result" | "error" | "retry" | "done" | "abort";
+/** `connected` is nobody's to send: it follows from an account that was connected. */
+export type Decision = "approve" | "decline" | "result" | "error" | "retry" | "done" | "abort" | "connected";
 
 const DECISIONS: Record<InterruptReason, readonly Decision[]> = {
   approval: ["approve", "decline"],
@@ -69,12 +70,23 @@ export function callsNotDone(interrupts: readonly Interrupt[]): string[] {
   );
 }
 
-/** What the payload may add to a decision about a tool call: a reason for the model, or what is known to have happened. */
-export function decisionDetails(payload: unknown): { reason?: string; content?: string } {
-  if (typeof payload !== "object" || payload === null) return {};
-  const { reason, content } = payload as Record<string, unknown>;
+const MAX_REASON_LENGTH = 2_000;
+
+/**
+ * What the payload adds to a decision about a tool call: a reason for the model, what is known to have happened, or what
+ * the visitor's browser answered.
+ */
+export function decisionDetails(
+  { reason: asked }: Interrupt,
+  decision: Decision,
+  payload: unknown,
+): { reason?: string; content?: unknown; of?: string } {
+  const given: Record<string, unknown> = typeof payload === "object" && payload !== null ? { ...payload } : {};
+  const { reason, content, message } = given;
+  const because = decision === "error" ? message : reason;
   return {
-    ...(typeof reason === "string" ? { reason } : {}),
-    ...(typeof content === "string" ? { content } : {}),
+    ...(typeof because === "string" ? { reason: because.slice(0, MAX_REASON_LENGTH) } : {}),
+    ...(typeof content === "string" || decision === "result" ? { content: content ?? null } : {}),
+    ...(decision === "decline" && asked !== "approval" ? { of: asked } : {}),
   };
 }

@@ -179,13 +179,17 @@ export async function lastToolStep<Outcome, Decision>(
 /** A person's decision about a call, as it is kept with it: what, by whom, when. */
 export interface CallDecisionRecord {
   kind: string;
-  by: "visitor" | "operator";
-  /** The id of the visitor, the member or the secret key. */
+  /** `expiry`: nobody did in time. */
+  by: "visitor" | "operator" | "expiry";
+  /** The id of the visitor, the member or the secret key; of the connection that was made. */
   actor: string;
   /** ISO 8601 UTC. */
   at: string;
   reason?: string;
-  content?: string;
+  /** What became of the call: text, or any JSON where the visitor's browser answered. */
+  content?: unknown;
+  /** What was asked for, where it was no approval that was declined. */
+  of?: string;
   /** What was known of the call when it was decided: `unknown`, or `not_done` when it certainly never left. */
   outcome?: string;
 }
@@ -212,14 +216,15 @@ export async function leaveWritesOpen(tx: Tx, runId: string, notDone: readonly s
 const decide = statement(
   "invocation_decide",
   `update tool_invocations
-   set decision = ($3::jsonb || jsonb_build_object('attempts', attempts))::json,
+   set decision = ($3::jsonb || jsonb_build_object('attempts', attempts) || case
+         when decision->>'kind' = 'approve' or decision->>'approved' = 'true' then '{"approved": true}' else '{}' end::jsonb)::json,
        outcome = case when status = 'outcome_unknown' and $4 then null else outcome end
    where run_id = $1 and tool_call_id = $2 and (outcome is null or status = 'outcome_unknown')`,
 );
 
 /**
  * Keeps what a person decided about a call, for the worker that goes on. The attempts so far are part of it: a decision
- * to retry holds for one more attempt, not for those that may fail after it.
+ * to retry holds for one more attempt, not for those that may fail after it. That the call was approved before stays known.
  */
 export async function decideInvocation(
   tx: Tx,

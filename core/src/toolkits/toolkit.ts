@@ -56,6 +56,8 @@ export interface ToolRequest {
   /** Milliseconds since the epoch after which nobody waits for the answer. */
   deadline: number;
   context: ToolContext;
+  /** How far it is, in words for people. Never throws; said too often, only some of it is shown. */
+  onProgress?: (text: string) => void;
 }
 
 /** A passage a result rests on, which the answer can cite. */
@@ -90,4 +92,6 @@ export interface Toolkit {
   execute(name: string, request: ToolRequest): Promise<ToolAnswer>;
   /** Never throws. An error it does not know is `unknown_outcome`. */
   classifyFailure(error: unknown): Failure;
+  /** Lets go of what it keeps open between calls; without it that ends by itself after a while. Never throws. */
+  close?(): Promise<void>;
 }

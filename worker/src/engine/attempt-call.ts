@@ -1,17 +1,20 @@
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
-import type { ToolAnswer } from "@agent-engine/core/toolkits/toolkit.ts";
+import { failureOf, healthOf } from "@agent-engine/core/toolkits/failure-table.ts";
+import type { ToolAnswer, ToolConnection } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { BoundTool } from "./bound-tool.ts";
 import { circuitFailure, NO_CIRCUIT, type Attempted } from "./circuit.ts";
+import { connectAccount } from "./connect-account.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { failureOf, healthOf } from "@agent-engine/core/toolkits/failure-table.ts";
-import { orAborted, pause, SETTLED } from "./pause.ts";
+import { withDeadline } from "./pause.ts";
 
 export type AttemptEnd =
   | { kind: "answer"; answer: ToolAnswer }
   | { kind: "failure"; failure: Failure }
-  /** Its circuit is open: it was not even begun. */
+  /** It was not even begun: its circuit is open, or its connection not to be had. */
   | { kind: "refused"; failure: Failure }
+  /** Cancelled before it was begun. */
+  | { kind: "not_begun" }
   | { kind: "cancelled" };
 
 /** One attempt, on record as begun before it is made. Rejects only with what an effect rejected with. */
@@ -22,13 +25,16 @@ export async function attemptCall(
   signal: AbortSignal,
 ): Promise<AttemptEnd> {
   const { effects } = run;
+  const connected = await connectAccount(run, tool, signal);
+  if (connected.kind === "cancelled") return { kind: "not_begun" };
+  if (connected.kind === "failed") return { kind: "refused", failure: connected.failure };
   const guarded = await (tool.circuit ?? NO_CIRCUIT).guard(async () => {
     await effects.beginInvocation(invocation);
     invocation.attempts++;
     invocation.startedAt = effects.now();
     invocation.outcome = null;
     effects.assertLease();
-    return attempted(await call(run, tool, invocation, signal));
+    return attempted(await call(run, tool, invocation, connected.connection, signal));
   });
   if (guarded.kind === "made") return guarded.end;
   return { kind: "refused", failure: circuitFailure("tool", guarded.circuit, effects.now()) };
@@ -44,30 +50,23 @@ async function call(
   run: EngineRun,
   tool: BoundTool,
   invocation: ToolInvocation,
-  signal: AbortSignal,
+  connection: ToolConnection | null,
+  callSignal: AbortSignal,
 ): Promise<AttemptEnd> {
-  const { effects } = run;
-  const settled = new AbortController();
-  const late = new AbortController();
-  void pause(effects, tool.deadlineMs, settled.signal).then(() => {
-    if (!settled.signal.aborted) late.abort();
-  });
-  const callSignal = AbortSignal.any([signal, late.signal]);
-  try {
-    const { idempotencyKey, arguments: args } = invocation;
-    const deadline = effects.now() + tool.deadlineMs;
-    const calling = Promise.resolve().then(() =>
-      tool.call({ idempotencyKey, arguments: args, signal: callSignal, deadline }),
-    );
-    return { kind: "answer", answer: await orAborted(calling, callSignal) };
-  } catch (error) {
-    if (signal.aborted) return { kind: "cancelled" };
-    return {
-      kind: "failure",
-      failure: late.signal.aborted ? lateFailure(tool.deadlineMs) : tool.classifyFailure(error),
-    };
-  } finally {
-    settled.abort(SETTLED);
+  const { idempotencyKey, arguments: args } = invocation;
+  const deadline = run.effects.now() + tool.deadlineMs;
+  const end = await withDeadline(run.effects, tool.deadlineMs, callSignal, (signal) =>
+    tool.call({ idempotencyKey, arguments: args, connection, signal, deadline }),
+  );
+  switch (end.kind) {
+    case "done":
+      return { kind: "answer", answer: end.value };
+    case "failed":
+      return { kind: "failure", failure: tool.classifyFailure(end.error) };
+    case "late":
+      return { kind: "failure", failure: lateFailure(tool.deadlineMs) };
+    case "aborted":
+      return { kind: "cancelled" };
   }
 }
 

@@ -1,5 +1,11 @@
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
-import type { ToolAnswer, ToolDescription, ToolRequest } from "@agent-engine/core/toolkits/toolkit.ts";
+import type {
+  JsonSchema,
+  ToolAnswer,
+  ToolConnection,
+  ToolDescription,
+  ToolRequest,
+} from "@agent-engine/core/toolkits/toolkit.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { ReusedOutcome } from "./tool-outcome.ts";
 import type { Circuit } from "./circuit.ts";
@@ -24,6 +30,33 @@ export interface BoundTool {
    * is asked and nothing is sent. Asked once for each call, in the order of the calls.
    */
   recall?(invocation: ToolInvocation): ReusedOutcome | null;
-  call(request: Omit<ToolRequest, "connection" | "context">): Promise<ToolAnswer>;
+  /** Whose account its calls act with; absent where they need none. */
+  account?: ToolAccount;
+  /** A tool that the visitor's browser answers, not we: what to ask it. Then `call` is never called. */
+  ask?(invocation: ToolInvocation): VisitorQuestion;
+  call(request: Omit<ToolRequest, "context">): Promise<ToolAnswer>;
   classifyFailure(error: unknown): Failure;
+}
+
+export interface ToolAccount {
+  toolkitId: string;
+  /** The toolkit's, for people: "Gmail". */
+  title: string;
+  /** The run's visitor can connect theirs in the chat; otherwise somebody of the staff must. */
+  mayConnect: boolean;
+  /**
+   * The active connection, null where there is none. Asked before a person approves the call, and anew before each
+   * attempt. A rejection says that nothing could be found out: nothing is sent, and it is asked again.
+   */
+  connect(): Promise<ToolConnection | null>;
+}
+
+/** What is asked of the visitor's browser: it becomes an interrupt `client_tool`. */
+export interface VisitorQuestion {
+  /** Human words for whoever waits. */
+  message: string;
+  metadata: Record<string, unknown>;
+  /** JSON Schema of the answer. */
+  responseSchema?: JsonSchema;
+  expiresInMs: number;
 }

@@ -42,10 +42,17 @@ export interface RecordedStep {
 /** What a person decided about a call that waited for them. */
 export type CallDecision =
   | { kind: "approve"; by: string }
-  | { kind: "decline"; by: string; reason?: string }
+  /** `of`: what was asked for, when it was not an approval. */
+  | { kind: "decline"; by: string; reason?: string; of?: string }
+  /** Whoever the call needed has connected their account. `attempts`: as with `retry`. */
+  | { kind: "connected"; by: string; attempts: number; outcome?: string }
+  /** What the visitor's browser answered: any JSON. */
+  | { kind: "result"; by: string; content: unknown }
+  /** The visitor's browser could not answer, or nobody did. */
+  | { kind: "error"; by: string; reason?: string }
   /** Send it again. `attempts`: those made when it was decided; a decision is about one attempt, never the next.
-   * `outcome`: what was known of them: `unknown`, or `not_done`. */
-  | { kind: "retry"; by: string; attempts: number; outcome?: string }
+   * `outcome`: what was known of them: `unknown`, or `not_done`. `approved`: a person has approved the call. */
+  | { kind: "retry"; by: string; attempts: number; outcome?: string; approved?: boolean }
   /** Of an unknown outcome: it did happen; `content` is what the model is told about it. */
   | { kind: "done"; by: string; content?: string };
 

@@ -21,7 +21,7 @@ import { VirtualClock } from "./virtual-clock.ts";
 export const RUN = "run_00000000000000000000000000000001";
 export const CONVERSATION = "conv_00000000000000000000000000000001";
 
-type FakeCall = Omit<ToolRequest, "connection" | "context">;
+type FakeCall = Omit<ToolRequest, "context">;
 
 export class ToolFailed extends Error {
   readonly failure: Failure;
@@ -48,6 +48,8 @@ export interface FakeTool {
   circuit?: Circuit;
   call?: (request: FakeCall, clock: VirtualClock) => Promise<ToolAnswer>;
   recall?: BoundTool["recall"];
+  account?: BoundTool["account"];
+  ask?: BoundTool["ask"];
 }
 
 export interface Scenario {
@@ -179,12 +181,14 @@ function fakeTool(tool: FakeTool, clock: VirtualClock, ledger: Played["ledger"])
       parameters,
       effect: tool.effect ?? "read",
       scopes: [],
-      connection: "none",
+      connection: tool.account ? "visitor" : "none",
       visibility: { arguments: tool.visible ?? false, results: tool.visible ?? false },
       ...(tool.givesSources ? { givesSources: true } : {}),
     },
     checkArguments: argumentCheck(parameters),
     ...(tool.recall ? { recall: tool.recall } : {}),
+    ...(tool.account ? { account: tool.account } : {}),
+    ...(tool.ask ? { ask: tool.ask } : {}),
     call(request) {
       ledger.push({ name: tool.name, key: request.idempotencyKey, arguments: request.arguments });
       return tool.call?.(request, clock) ?? Promise.resolve({ content: { ok: tool.name } });

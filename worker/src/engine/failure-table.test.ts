@@ -5,7 +5,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "@agent-engine/core/dev/free-port.ts";
-import type { FailureKind } from "@agent-engine/core/toolkits/failure.ts";
+import type { Failure, FailureKind } from "@agent-engine/core/toolkits/failure.ts";
 import { agentConfig } from "@agent-engine/protocol/schemas/requests.ts";
 import { initialState } from "@agent-engine/protocol/state.ts";
 import { modelFaults } from "@agent-engine/testing/model-faults.ts";
@@ -18,11 +18,18 @@ import { resolveModel, type ModelSources } from "../providers/resolve-model.ts";
 import { createVendorFetch } from "../providers/vendor-fetch.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools, type ToolkitSources } from "../toolkits/registry.ts";
+import type { ToolAccount } from "./bound-tool.ts";
 import { FREE } from "./spending.ts";
 import { SourceBook } from "./citations.ts";
 import type { EngineEffects, ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { failureTable, healthOf, type FailureId, type FailureRow } from "@agent-engine/core/toolkits/failure-table.ts";
+import {
+  failureOf,
+  failureTable,
+  healthOf,
+  type FailureId,
+  type FailureRow,
+} from "@agent-engine/core/toolkits/failure-table.ts";
 import { invoke } from "./invoke.ts";
 import { runModelStep } from "./model-step.ts";
 
@@ -137,6 +144,9 @@ interface Call {
   invocation?: Partial<ToolInvocation>;
   signal?: AbortSignal;
   isGone?: true;
+  account?: ToolAccount;
+  /** In place of what the toolkit makes of a failure. */
+  failsWith?: Failure;
   knowledge?: true;
 }
 
@@ -146,6 +156,7 @@ async function callTool(call: Call): Promise<Seen> {
   const agent = agentConfig.parse({
     knowledge: { enabled: call.knowledge === true },
     toolkits: [
+      { toolkit: "builtin" },
       {
         toolkit: "http",
         settings: { name: "shop", baseUrl: call.baseUrl ?? world.url, timeoutMs: 150, operations: [operation] },
@@ -163,11 +174,17 @@ async function callTool(call: Call): Promise<Seen> {
   const { tools } = await bindTools(agent, context, {
     egress,
     searchKnowledge: async () => [],
-    builtin: { now: Date.now },
+    builtin: { now: Date.now, planFollowUp: async () => ({ problem: "not here" }) },
     ...call.sources,
   });
   const toolName = call.knowledge ? "knowledge_search" : "shop_send";
-  const bound = new Map(call.isGone ? [] : tools.map((tool) => [tool.description.name, tool]));
+  const { account, failsWith } = call;
+  const bound = new Map(
+    (call.isGone ? [] : tools).map((tool) => [
+      tool.description.name,
+      { ...tool, ...(account ? { account } : {}), ...(failsWith ? { classifyFailure: () => failsWith } : {}) },
+    ]),
+  );
   const invocation: ToolInvocation = {
     toolCallId: "call_1",
     callIndex: 0,
@@ -213,6 +230,18 @@ async function whenOpen(of: "model" | "tool", provoke: (circuit: Circuit) => Pro
   return provoke(circuit);
 }
 type Circuit = ReturnType<ReturnType<typeof createCircuits>["circuitOf"]>;
+
+const accountOf = (connect: ToolAccount["connect"]): ToolAccount => ({
+  toolkitId: "toolkit_1",
+  title: "Shop",
+  mayConnect: false,
+  connect,
+});
+
+async function connectToNothing(): Promise<void> {
+  const client = new pg.Client({ host: "127.0.0.1", port: await freePort() });
+  await client.connect();
+}
 
 const wire = (fault: ToolFault) => () => callTool({ fault });
 const error = (code: number) => wire({ kind: "error", when: "before", status: code });
@@ -297,11 +326,23 @@ const provocations: Record<FailureId, Record<string, () => Promise<Seen>>> = {
   "tool.search_failed": {
     "nothing listens": () => {
       const searchKnowledge = async () => {
-        const client = new pg.Client({ host: "127.0.0.1", port: await freePort() });
-        await client.connect();
+        await connectToNothing();
         return [];
       };
       return callTool({ knowledge: true, sources: { searchKnowledge } });
+    },
+  },
+  "tool.builtin_failed": {
+    "nothing listens": () => {
+      const planFollowUp = async () => {
+        await connectToNothing();
+        return { problem: "none" };
+      };
+      const asked = { inMinutes: 5, instructions: "Ask again." };
+      return callTool({
+        sources: { builtin: { now: Date.now, planFollowUp } },
+        invocation: { toolName: "builtin_schedule_follow_up", effect: "idempotent", arguments: asked },
+      });
     },
   },
   "tool.interrupted": { "begun by another worker": () => callTool({ invocation: { attempts: 1, startedAt: 1 } }) },
@@ -316,6 +357,27 @@ const provocations: Record<FailureId, Record<string, () => Promise<Seen>>> = {
     },
   },
   "tool.declined": { "by a person": () => callTool({ invocation: { decision: { kind: "decline", by: "visitor" } } }) },
+  "tool.not_connected": {
+    "nobody has connected": () => callTool({ account: accountOf(async () => null) }),
+  },
+  "tool.connection_expired": {
+    "a token that is refused": () =>
+      callTool({
+        account: accountOf(async () => ({ id: "connection_1", credential: {} })),
+        fault: { kind: "error", when: "before", status: 500 },
+        failsWith: failureOf("tool.connection_expired", "The token has expired."),
+      }),
+  },
+  "tool.connection_unreadable": {
+    "the database does not answer": () =>
+      callTool({ account: accountOf(async () => Promise.reject(new Error("no database"))) }),
+    "nor does it within the deadline": () =>
+      callTool({ account: accountOf(() => new Promise(() => {})), sources: { deadlineMs: 20 } }),
+  },
+  "tool.page_failed": {
+    "by its own word": () => callTool({ invocation: { decision: { kind: "error", by: "visitor", reason: "No." } } }),
+    "by silence": () => callTool({ invocation: { decision: { kind: "error", by: "expiry" } } }),
+  },
   "tool.tool_gone": { "while the run waited": () => callTool({ isGone: true }) },
   "tool.circuit_open": {
     "after a failure": () => whenOpen("tool", (circuit) => callTool({ sources: { circuitOf: () => circuit } })),

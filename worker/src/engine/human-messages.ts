@@ -26,4 +26,6 @@ export const OUTCOME_UNKNOWN =
 export const BUDGET_SPENT =
   "I cannot answer any more for now: this assistant has reached its limit. Please try again later, or contact the team.";
 
+export const CONNECTION_NEEDED = "The assistant needs you to connect your account before it can go on.";
+
 export const APPROVAL_NEEDED = "The assistant needs approval before it takes this action.";

@@ -1,32 +1,27 @@
-/** Settles one tool call: asks a person, executes it, retries it, or finds that nobody knows what it did. */
-import { CONFIRMED_DONE } from "@agent-engine/core/runs/recorded-outcome.ts";
+/**
+ * Settles one tool call: what is recorded counts; then a connection, an approval or the visitor's browser is asked for,
+ * in this order, and each answer is a decision that the run goes on with; then it is made.
+ */
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
-import type { ToolAnswer } from "@agent-engine/core/toolkits/toolkit.ts";
-import { custom, type Interrupt } from "@agent-engine/protocol/events.ts";
-import { cleanText } from "@agent-engine/protocol/clean-text.ts";
-import { attemptCall } from "./attempt-call.ts";
-import type { BoundTool } from "./bound-tool.ts";
-import { throwIfAbandoned, type ToolInvocation } from "./effects.ts";
-import type { EngineRun } from "./engine.ts";
 import { failureOf } from "@agent-engine/core/toolkits/failure-table.ts";
-import { pause } from "./pause.ts";
-import { retryDelay } from "./retry-policy.ts";
+import type { Interrupt } from "@agent-engine/protocol/events.ts";
+import type { BoundTool, VisitorQuestion } from "./bound-tool.ts";
+import { connectAccount } from "./connect-account.ts";
+import type { ToolInvocation } from "./effects.ts";
+import type { EngineRun } from "./engine.ts";
+import { executeCall, questionAbout } from "./execute-call.ts";
 import {
-  errorText,
-  numberedSources,
-  resultText,
-  type AnsweredOutcome,
-  type ReusedOutcome,
-  type ToolOutcome,
-} from "./tool-outcome.ts";
-import { approvalInterrupt, operatorInterrupt } from "./tool-interrupts.ts";
-import { triedOf, type Tried } from "./tried.ts";
-
-export type InvocationEnd =
-  | { kind: "answered"; outcome: AnsweredOutcome }
-  | { kind: "interrupt"; interrupt: Interrupt }
-  /** The signal was aborted: no answer. */
-  | { kind: "cancelled" };
+  answerGone,
+  confirmDone,
+  decline,
+  record,
+  recordAnswer,
+  recordNoAnswer,
+  recordUnknown,
+  type InvocationEnd,
+} from "./record-call.ts";
+import { approvalInterrupt, operatorInterrupt, visitorInterrupt } from "./tool-interrupts.ts";
+import { numberedSources, resultText, type ReusedOutcome } from "./tool-outcome.ts";
 
 /** Changes `invocation` as its row changes. Rejects only with what an effect rejected with. */
 export async function invoke(
@@ -42,83 +37,76 @@ export async function invoke(
     return { kind: "answered", outcome };
   }
   if (outcome?.status === "failed") return { kind: "answered", outcome };
-  if (decision?.kind === "decline") return decline(run, invocation, decision.reason);
+  if (decision?.kind === "decline") return decline(run, invocation, decision);
   if (decision?.kind === "done") return confirmDone(run, invocation, decision.content);
+  if (decision?.kind === "result") return recordAnswer(run, invocation, decision.content);
+  if (decision?.kind === "error") return recordNoAnswer(run, invocation, decision.reason);
   if (!tool) return answerGone(run, invocation);
   const recalled = invocation.attempts === 0 ? tool.recall?.(invocation) : null;
   if (recalled) return record(run, invocation, renumbered(run, tool, recalled));
 
-  const mayRetry = decision?.kind === "retry" && decision.attempts === invocation.attempts;
-  if (invocation.effect === "write" && invocation.attempts > 0 && !mayRetry) {
+  if (invocation.effect === "write" && invocation.attempts > 0 && !mayRepeat(invocation)) {
     if (outcome?.status !== "outcome_unknown") {
       const detail = "The worker stopped after the call was begun and before its answer was recorded.";
       return recordUnknown(run, stepIndex, tool, invocation, failureOf("tool.interrupted", detail), []);
     }
     return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, outcome.failure, []) };
   }
-  if (tool.policy === "approve" && invocation.attempts === 0 && decision === null) {
-    return { kind: "interrupt", interrupt: approvalInterrupt(run, tool, invocation) };
+  const need = await needBefore(run, tool, invocation, signal);
+  if (need.kind === "cancelled") return need;
+  if (need.kind !== "nothing") return { kind: "interrupt", interrupt: askFor(need, run, stepIndex, tool, invocation) };
+  return executeCall(run, stepIndex, tool, invocation, signal);
+}
+
+/** What must be there before a call is made for the first time. */
+export type CallNeed =
+  | { kind: "nothing" }
+  | { kind: "connection"; failure: Failure }
+  | { kind: "approval" }
+  /** The visitor's browser makes the call. */
+  | { kind: "visitor"; question: VisitorQuestion }
+  | { kind: "cancelled" };
+
+export async function needBefore(
+  run: EngineRun,
+  tool: BoundTool,
+  invocation: ToolInvocation,
+  signal: AbortSignal,
+): Promise<CallNeed> {
+  const { decision, attempts } = invocation;
+  if (attempts > 0) return { kind: "nothing" };
+  // Whose account it is belongs to what is approved.
+  const connected = await connectAccount(run, tool, signal);
+  if (connected.kind === "cancelled") return connected;
+  // Where nothing could be found out, the attempt will: it has retries.
+  if (connected.kind === "failed" && connected.failure.code === "not_connected") {
+    return { kind: "connection", failure: connected.failure };
   }
-  return execute(run, stepIndex, tool, invocation, signal);
+  const isApproved = decision?.kind === "approve" || (decision?.kind === "retry" && decision.approved === true);
+  if (tool.policy === "approve" && !isApproved) return { kind: "approval" };
+  return tool.ask ? { kind: "visitor", question: tool.ask(invocation) } : { kind: "nothing" };
 }
 
-/** Sent before, and what became of it was not known when a person let it be sent once more. */
-function wasUnknown({ effect, attempts, decision }: ToolInvocation): boolean {
-  return effect === "write" && attempts > 0 && !(decision?.kind === "retry" && decision.outcome === "not_done");
-}
-
-async function execute(
+function askFor(
+  need: Exclude<CallNeed, { kind: "nothing" | "cancelled" }>,
   run: EngineRun,
   stepIndex: number,
   tool: BoundTool,
   invocation: ToolInvocation,
-  signal: AbortSignal,
-): Promise<InvocationEnd> {
-  const { effects } = run;
-  const isUnknown = wasUnknown(invocation);
-  const tried: Tried[] = [];
-  let firstFailureAt: number | null = null;
-  for (let attempt = 1; ; attempt++) {
-    if (signal.aborted) return { kind: "cancelled" };
-    const end = await attemptCall(run, tool, invocation, signal);
-    if (end.kind === "cancelled") return cancelled(run, tool, invocation);
-    if (end.kind === "answer") return record(run, invocation, answeredOutcome(run, tool, end.answer));
-
-    const { failure } = end;
-    if (end.kind === "failure") tried.push(triedOf(failure, effects.now()));
-    if (failure.kind === "permanent") {
-      return record(run, invocation, { status: "failed", content: errorText(failure.detail), failure });
-    }
-    if (failure.kind === "unknown_outcome" && invocation.effect === "write") {
-      return recordUnknown(run, stepIndex, tool, invocation, failure, tried);
-    }
-    firstFailureAt ??= effects.now();
-    const failed = { failure, attempt, sinceFirstFailureMs: effects.now() - firstFailureAt };
-    const delayMs = mayRepeat(invocation, failure) ? retryDelay(run.retryPolicy, failed, effects.random) : null;
-    if (delayMs === null) {
-      // That this attempt never left says nothing about the one before it.
-      if (isUnknown) return recordUnknown(run, stepIndex, tool, invocation, failure, tried);
-      return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, failure, tried) };
-    }
-    effects.emit(custom("run.retrying", { attempt: attempt + 1, delayMs, reason: failure.code }));
-    await pause(effects, delayMs, signal);
-    // Nothing was shown, so nothing is taken back: this ends the state of retrying.
-    effects.emit(custom("run.superseded", { messageIds: [], toolCallIds: [] }));
+): Interrupt {
+  switch (need.kind) {
+    case "connection":
+      return questionAbout(run, stepIndex, tool, invocation, need.failure, []);
+    case "approval":
+      return approvalInterrupt(run, tool, invocation);
+    case "visitor":
+      return visitorInterrupt(run, tool, invocation, need.question);
   }
 }
 
-/** A write is sent again on our own only when it certainly never left us. */
-function mayRepeat(invocation: ToolInvocation, failure: Failure): boolean {
-  if (failure.kind === "needs_person") return false;
-  return invocation.effect !== "write" || (failure.kind === "transient" && failure.notSent === true);
-}
-
-function answeredOutcome(run: EngineRun, tool: BoundTool, answer: ToolAnswer): AnsweredOutcome {
-  const content = cleanText(resultText(answer, run.sources.nextNumber));
-  if (tool.description.givesSources) run.sources.add(content);
-  if (!answer.isError) return { status: "succeeded", content };
-  const failure = failureOf("tool.refused", "The tool answered with an error.");
-  return { status: "failed", content, failure };
+/** A decision to send a write once more is about the attempt that it was made after. */
+function mayRepeat({ decision, attempts }: ToolInvocation): boolean {
+  return (decision?.kind === "retry" || decision?.kind === "connected") && decision.attempts === attempts;
 }
 
 /** Sources are counted in each run: the numbers of another run could stand for something else here. */
@@ -129,54 +117,4 @@ function renumbered(run: EngineRun, tool: BoundTool, recalled: ReusedOutcome): R
   const content = resultText({ content: null, sources }, run.sources.nextNumber);
   run.sources.add(content);
   return { ...recalled, content };
-}
-
-async function record(run: EngineRun, invocation: ToolInvocation, outcome: AnsweredOutcome): Promise<InvocationEnd> {
-  invocation.outcome = outcome;
-  await run.effects.recordResult(invocation, outcome);
-  return { kind: "answered", outcome };
-}
-
-/** A read that nobody waits for did nothing; of anything else nobody knows. */
-async function cancelled(run: EngineRun, tool: BoundTool, invocation: ToolInvocation): Promise<InvocationEnd> {
-  // Otherwise another call's effect rejected: the lease is gone and nothing can be recorded.
-  throwIfAbandoned(run.input.signal);
-  if (!run.input.signal.aborted) return { kind: "cancelled" };
-  const failure = failureOf("tool.cancelled", `The run was cancelled while ${tool.description.name} had not answered.`);
-  const outcome: ToolOutcome =
-    invocation.effect === "read" ? { status: "cancelled" } : { status: "outcome_unknown", failure };
-  invocation.outcome = outcome;
-  await run.effects.recordResult(invocation, outcome);
-  return { kind: "cancelled" };
-}
-
-async function recordUnknown(
-  run: EngineRun,
-  stepIndex: number,
-  tool: BoundTool,
-  invocation: ToolInvocation,
-  failure: Failure,
-  tried: readonly Tried[],
-): Promise<InvocationEnd> {
-  invocation.outcome = { status: "outcome_unknown", failure, interruptId: run.effects.newId("int") };
-  await run.effects.recordResult(invocation, invocation.outcome);
-  return { kind: "interrupt", interrupt: operatorInterrupt(run, stepIndex, tool, invocation, failure, tried) };
-}
-
-function decline(run: EngineRun, invocation: ToolInvocation, reason: string | undefined): Promise<InvocationEnd> {
-  const detail = reason ? `A person declined this call: ${reason}` : "A person declined this call.";
-  const failure = failureOf("tool.declined", detail);
-  const content = errorText(`${detail} It was not made. Do not try it again unless you are asked to.`);
-  return record(run, invocation, { status: "failed", content: cleanText(content), failure });
-}
-
-function confirmDone(run: EngineRun, invocation: ToolInvocation, content: string | undefined): Promise<InvocationEnd> {
-  return record(run, invocation, { status: "succeeded", content: cleanText(content ?? CONFIRMED_DONE) });
-}
-
-/** The agent's tools changed while the run waited. */
-function answerGone(run: EngineRun, invocation: ToolInvocation): Promise<InvocationEnd> {
-  const detail = "This tool is no longer available. The call was not made.";
-  const failure = failureOf("tool.tool_gone", detail);
-  return record(run, invocation, { status: "failed", content: errorText(detail), failure });
 }

@@ -34,3 +34,37 @@ export function orAborted<T>(promise: PromiseLike<T>, signal: AbortSignal): Prom
     );
   });
 }
+
+export type Timed<T> =
+  | { kind: "done"; value: T }
+  | { kind: "failed"; error: unknown }
+  | { kind: "late" }
+  /** The signal was aborted. */
+  | { kind: "aborted" };
+
+/** What `act` comes to, but no later than the deadline, whatever it does with the signal it is given. Never rejects. */
+export async function withDeadline<T>(
+  effects: EngineEffects,
+  deadlineMs: number,
+  signal: AbortSignal,
+  act: (signal: AbortSignal) => Promise<T>,
+): Promise<Timed<T>> {
+  const settled = new AbortController();
+  const late = new AbortController();
+  void pause(effects, deadlineMs, settled.signal).then(() => {
+    if (!settled.signal.aborted) late.abort();
+  });
+  const either = AbortSignal.any([signal, late.signal]);
+  try {
+    const value = await orAborted(
+      Promise.resolve().then(() => act(either)),
+      either,
+    );
+    return { kind: "done", value };
+  } catch (error) {
+    if (signal.aborted) return { kind: "aborted" };
+    return late.signal.aborted ? { kind: "late" } : { kind: "failed", error };
+  } finally {
+    settled.abort(SETTLED);
+  }
+}

@@ -1,10 +1,10 @@
 import { callHash } from "@agent-engine/core/toolkits/call-hash.ts";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { Interrupt } from "@agent-engine/protocol/events.ts";
-import type { BoundTool } from "./bound-tool.ts";
+import type { BoundTool, ToolAccount, VisitorQuestion } from "./bound-tool.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { APPROVAL_NEEDED, OUTCOME_UNKNOWN, TOOL_WAITS } from "./human-messages.ts";
+import { APPROVAL_NEEDED, CONNECTION_NEEDED, OUTCOME_UNKNOWN, TOOL_WAITS } from "./human-messages.ts";
 import { failureMetadata, type Tried } from "./tried.ts";
 
 /** Asks a person before a call is made. */
@@ -24,6 +24,51 @@ export function approvalInterrupt(run: EngineRun, tool: BoundTool, invocation: T
       hash: callHash(invocation.toolName, invocation.arguments),
       choices: ["approve", "decline"],
     },
+  };
+}
+
+/** Asks the visitor to connect their account: for the first time, or again. */
+export function connectionInterrupt(
+  run: EngineRun,
+  tool: BoundTool,
+  account: ToolAccount,
+  invocation: ToolInvocation,
+  failure: Failure,
+): Interrupt {
+  return {
+    id: run.effects.newId("int"),
+    reason: "connection",
+    message: CONNECTION_NEEDED,
+    toolCallId: invocation.toolCallId,
+    metadata: {
+      kind: "connection",
+      toolkit: tool.toolkit,
+      toolkitId: account.toolkitId,
+      title: account.title,
+      tool: invocation.toolName,
+      code: failure.code,
+      outcome: "not_done",
+      choices: ["decline"],
+    },
+  };
+}
+
+/** Asks the visitor's browser: a tool of the page, a form. */
+export function visitorInterrupt(
+  run: EngineRun,
+  tool: BoundTool,
+  invocation: ToolInvocation,
+  question: VisitorQuestion,
+): Interrupt {
+  const { message, metadata, responseSchema, expiresInMs } = question;
+  return {
+    id: run.effects.newId("int"),
+    reason: "client_tool",
+    message,
+    toolCallId: invocation.toolCallId,
+    ...(responseSchema ? { responseSchema } : {}),
+    expiresAt: new Date(run.effects.now() + expiresInMs).toISOString(),
+    metadata: { toolkit: tool.toolkit, ...metadata, choices: ["result", "error"] },
   };
 }
 

@@ -5,7 +5,7 @@
 import type { Interrupt } from "@agent-engine/protocol/events.ts";
 import { throwIfAbandoned, type RecordedStep, type ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { invoke } from "./invoke.ts";
+import { invoke, needBefore } from "./invoke.ts";
 import { stepNameOf } from "./received-calls.ts";
 import { emitResult } from "./step-writer.ts";
 import { CANCELLED_RESULT, type AnsweredOutcome } from "./tool-outcome.ts";
@@ -64,7 +64,7 @@ async function settleAll(
     let isBlocked = false;
     for (const invocation of changes) {
       if (signal.aborted) return;
-      if (isBlocked && !needsApproval(run, invocation)) continue;
+      if (isBlocked && !(await asksFirst(run, invocation, signal))) continue;
       if (!(await settle(invocation))) isBlocked = true;
     }
   };
@@ -82,13 +82,20 @@ async function settleAll(
   return [...interrupts.entries()].sort(([a], [b]) => a - b).map(([, interrupt]) => interrupt);
 }
 
-/** A blocked call that only asks a person may still ask: both questions are then answered in one go. */
-function needsApproval(run: EngineRun, invocation: ToolInvocation): boolean {
-  return (
-    run.tools.get(invocation.toolName)?.policy === "approve" &&
-    invocation.decision === null &&
-    invocation.attempts === 0
-  );
+/**
+ * A blocked call that only asks a person may still ask: both questions are then answered in one go. Not so what the
+ * visitor's browser does: that is the call itself.
+ */
+async function asksFirst(run: EngineRun, invocation: ToolInvocation, signal: AbortSignal): Promise<boolean> {
+  const tool = run.tools.get(invocation.toolName);
+  if (!tool || isSettled(invocation)) return false;
+  const { kind } = await needBefore(run, tool, invocation, signal);
+  return kind === "connection" || kind === "approval";
+}
+
+/** A person has said how it goes on. */
+function isSettled({ decision }: ToolInvocation): boolean {
+  return decision !== null && decision.kind !== "connected" && decision.kind !== "retry";
 }
 
 function answer(

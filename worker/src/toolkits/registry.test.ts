@@ -47,6 +47,7 @@ describe("an agent's tools", () => {
     const answer = await tools[0]?.call({
       idempotencyKey: "k",
       arguments: { query: "hours" },
+      connection: null,
       signal: new AbortController().signal,
       deadline: 0,
     });
