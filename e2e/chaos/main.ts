@@ -2,18 +2,22 @@
  * `npm run chaos`: breaks the product on purpose and checks what must hold all the same. See docs/chaos.md.
  *
  *   npm run chaos -- [--experiment 1,4,9] [--rounds N | --full] [--seed S]
+ *   npm run chaos -- --merge a.json b.json …
  */
 import { randomInt } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { relative } from "node:path";
 import { REPOSITORY } from "@agent-engine/testing/processes.ts";
 import { EXPERIMENTS } from "./experiments.ts";
 import type { Experiment } from "./experiment.ts";
-import { saveResult } from "./results.ts";
+import { mergeResults } from "./merge-results.ts";
+import { saveResult, type ChaosResult, type SavedResult } from "./results.ts";
 import { runExperiments } from "./run-experiments.ts";
 import { chaosTable } from "./table.ts";
 
 const USAGE = `npm run chaos -- [--experiment 1,4,9] [--rounds N | --full] [--seed S]
+npm run chaos -- --merge RESULT.json …    (of full runs with one seed on this machine: the last outcome of each experiment)
 ${EXPERIMENTS.map(({ id, title, rounds }) => `  ${id.padStart(3)}  ${title} (${rounds.quick} rounds, ${rounds.full} with --full)`).join("\n")}`;
 
 function wholeNumber(name: string, text: string, least: number): number {
@@ -32,12 +36,14 @@ function chosen(list: string | undefined): readonly Experiment[] {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       experiment: { type: "string" },
       rounds: { type: "string" },
       full: { type: "boolean", default: false },
       seed: { type: "string" },
+      merge: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -45,6 +51,11 @@ async function main(): Promise<void> {
     console.log(USAGE);
     return;
   }
+  if (values.merge) {
+    report(mergeResults(positionals.map((file) => JSON.parse(readFileSync(file, "utf8")) as SavedResult)));
+    return;
+  }
+  if (positionals.length > 0) throw new Error(`"${positionals[0]}" is not understood.\n${USAGE}`);
   if (values.full && values.rounds !== undefined) throw new Error(`Give --rounds or --full, not both.\n${USAGE}`);
   const experiments = chosen(values.experiment);
   const seed = values.seed === undefined ? randomInt(1, 2 ** 31) : wholeNumber("seed", values.seed, 0);
@@ -59,12 +70,20 @@ async function main(): Promise<void> {
     ...rounds,
     say: (line) => console.log(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(7)} s  ${line}`),
   });
-  const file = saveResult({ seed, isFull: values.full && values.experiment === undefined, outcomes });
+  report({ seed, isFull: values.full && values.experiment === undefined, outcomes });
+}
+
+function report(result: ChaosResult): void {
+  const { seed, outcomes } = result;
+  const file = saveResult(result);
   console.log(`\n${chaosTable(outcomes)}\n\n${relative(REPOSITORY, file)}, seed ${seed}`);
+  const missing = EXPERIMENTS.filter(({ id }) => !outcomes.some((outcome) => outcome.id === id));
+  if (result.parts && missing.length > 0) console.log(`missing: ${missing.map(({ id }) => id).join(", ")}`);
   if (!outcomes.every(({ passed }) => passed)) process.exitCode = 1;
 }
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+// A second signal, which whoever started this may pass on too, must not end it in the middle of ending the processes.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
 try {
   await main();
 } catch (error) {
