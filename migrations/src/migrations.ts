@@ -14,6 +14,7 @@ import { RateLimitsMigration } from "./migration-20261123-rate-limits.ts";
 import { BudgetsMigration } from "./migration-20261123-budgets.ts";
 import { EventPagesMigration } from "./migration-20261123-event-pages.ts";
 import { ChallengesMigration } from "./migration-20261123-challenges.ts";
+import { SchedulesMigration } from "./migration-20261124-schedules.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -34,6 +35,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-budgets": BudgetsMigration,
   "20261123-event-pages": EventPagesMigration,
   "20261123-challenges": ChallengesMigration,
+  "20261124-schedules": SchedulesMigration,
 };
 
 /** What the migrator runs, oldest first. */

@@ -15,4 +15,5 @@ export const MIGRATION_NAMES = [
   "20261123-budgets",
   "20261123-event-pages",
   "20261123-challenges",
+  "20261124-schedules",
 ] as const;

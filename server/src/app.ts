@@ -18,6 +18,7 @@ import type { EventSource } from "./realtime/event-stream.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { authRoutes } from "./routes/auth.ts";
+import { scheduleRoutes } from "./routes/schedules.ts";
 import { budgetRoutes } from "./routes/budgets.ts";
 import { usageRoutes } from "./routes/usage.ts";
 import { auditLogRoutes } from "./routes/audit-log.ts";
@@ -99,6 +100,7 @@ export function createApp(options: AppOptions): App {
   providerKeyRoutes(api);
   auditLogRoutes(api);
   budgetRoutes(api);
+  scheduleRoutes(api);
   usageRoutes(api);
   authRoutes(app, {
     services,

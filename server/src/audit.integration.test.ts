@@ -10,6 +10,7 @@ import type { Budget, ModelPrice } from "@agent-engine/protocol/budgets.ts";
 import type { ProviderKey } from "@agent-engine/protocol/provider-keys.ts";
 import { audit } from "@agent-engine/core/audit/audit.ts";
 import type { Agent, Page, Run, Submission } from "@agent-engine/protocol/resources.ts";
+import type { Schedule } from "@agent-engine/protocol/schedules.ts";
 import { transact } from "@agent-engine/core/db/transaction.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { statement } from "@agent-engine/core/db/statement.ts";
@@ -73,6 +74,11 @@ async function newSite(): Promise<Site> {
 
 async function newKey(): Promise<NewApiKey> {
   return act<NewApiKey>("POST", "/v1/api-keys", { name: "CI", scopes: ["agents:read"] });
+}
+
+async function newSchedule(): Promise<Schedule> {
+  const at = new Date(Date.now() + 3_600_000).toISOString();
+  return act<Schedule>("POST", "/v1/schedules", { agentId: fixture.demo.agentId, at, input: "Say hello" });
 }
 
 let invited = 0;
@@ -143,6 +149,11 @@ const EXERCISES: Record<string, () => Promise<unknown>> = {
     const { id } = await newSite();
     await act("POST", `/v1/sites/${id}/identity-secret`, {});
     return act("DELETE", `/v1/sites/${id}/identity`);
+  },
+  "POST /v1/schedules": newSchedule,
+  "DELETE /v1/schedules/{scheduleId}": async () => {
+    const { id } = await newSchedule();
+    return act("DELETE", `/v1/schedules/${id}`);
   },
   "PATCH /v1/tenant": () => act("PATCH", "/v1/tenant", { retentionDays: 365 }),
   "POST /v1/visitors/{visitorId}/revoke-sessions": async () => {

@@ -20,6 +20,7 @@ export const KINDS = {
   providerKeyId: "pkey",
   budgetId: "budget",
   priceId: "price",
+  scheduleId: "schedule",
   /** Of a budget: here an agent. */
   subjectId: "agent",
   interruptId: "int",
@@ -32,6 +33,8 @@ export type Belongings = Record<Kind, string>;
 /** An id that is well-formed and nobody's. */
 export const missing = (kind: Kind): string => `${KINDS[kind]}_0198c0de00007000800000000000cafe`;
 
+const inAnHour = (): string => new Date(Date.now() + 3_600_000).toISOString();
+
 /** Bodies that are valid, with ids of `own`; a route with a body that is not here fails the matrix. */
 export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>> = {
   "POST /v1/conversations": ({ agentId }) => ({ agentId }),
@@ -39,6 +42,7 @@ export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>
   "POST /v1/runs": ({ agentId }) => ({ agentId, input: "hi" }),
   "POST /v1/runs/{runId}/resume": ({ interruptId }) => ({ interruptId, decision: "abort" }),
   "POST /v1/runs/{runId}/fork": () => ({ changes: { message: "again" } }),
+  "POST /v1/schedules": ({ agentId }) => ({ agentId, at: inAnHour(), input: "later" }),
   "POST /v1/agents": () => ({ name: "An agent" }),
   "PATCH /v1/agents/{agentId}": () => ({ name: "Taken over" }),
   "POST /v1/documents": () => ({ title: "A document", text: "Words." }),
@@ -137,6 +141,8 @@ export async function furnish(
     };
     own.budgetId = (await make("/v1/budgets", budget)).id;
     own.priceId = (await make("/v1/model-prices", { model: `${CANARY} ${i}`, input: 1, output: 2 })).id;
+    const schedule = { agentId: own.agentId, at: inAnHour(), input: `${CANARY} plans` };
+    own.scheduleId = (await make("/v1/schedules", schedule)).id;
     await asOwner(fixture, (db) =>
       db.query(
         `insert into usage (tenant_id, run_id, step_index, agent_id, visitor_id, model, total_tokens, at)

@@ -9,6 +9,7 @@ import { QUEUE_CLASSES, type Doorbell } from "@agent-engine/core/queue/run-queue
 import { createOutbox } from "@agent-engine/core/queue/outbox.ts";
 import { watchHouse } from "@agent-engine/core/retention/keep-house.ts";
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
+import { watchSchedules } from "@agent-engine/core/schedules/start-due-schedules.ts";
 import { createServiceRecord } from "@agent-engine/core/workers/service-times.ts";
 import { watchMasterKeys } from "@agent-engine/core/secrets/rewrap-data-keys.ts";
 import { watchStrays } from "@agent-engine/core/workers/stray-runs.ts";
@@ -153,6 +154,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const masterKeys = watchMasterKeys(services);
 
   const house = watchHouse(services);
+  const schedules = watchSchedules(services);
 
   return {
     get activeRuns() {
@@ -171,7 +173,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       leaveControl();
       await within(
         HAND_OVER_MS,
-        Promise.all([appender.idle(), backlog.stop(), strays.stop(), house.stop(), masterKeys.stop(), world.close()]),
+        Promise.all([appender.idle(), backlog.stop(), strays.stop(), house.stop(), schedules.stop(), masterKeys.stop(), world.close()]),
       );
     },
   };

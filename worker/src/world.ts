@@ -9,6 +9,7 @@ import type { ModelProvider } from "./engine/model-provider.ts";
 import { followKeys } from "./providers/follow-keys.ts";
 import { resolveModel } from "./providers/resolve-model.ts";
 import { createVendorFetch } from "./providers/vendor-fetch.ts";
+import { builtinDeps } from "@agent-engine/core/toolkits/builtin/builtin-deps.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { bindTools } from "./toolkits/registry.ts";
 
@@ -64,7 +65,7 @@ export function openWorld(
         {
           searchKnowledge: (input) => searchKnowledge(ctx, input),
           egress,
-          builtin: { now: services.clock },
+          builtin: builtinDeps(ctx),
           secrets,
           circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
         },

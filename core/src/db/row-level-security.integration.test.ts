@@ -29,6 +29,7 @@ import { cancelRun } from "../runs/cancel-run.ts";
 import { getRun } from "../runs/get-run.ts";
 import { listRuns } from "../runs/list-runs.ts";
 import { startRun } from "../runs/start-run.ts";
+import { createSchedule } from "../schedules/create-schedule.ts";
 import { createSite } from "../sites/create-site.ts";
 import { rotateIdentitySecret } from "../sites/rotate-identity-secret.ts";
 import { eraseVisitor } from "../visitors/erase-visitor.ts";
@@ -96,6 +97,12 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
      values ($1, $2, $3::text || '@example.com', 'viewer', $4, now() + interval '1 day')`,
     [uuidOf(newId("member")), uuidOf(tenant.id), id, randomBytes(32)],
   );
+  await createSchedule(ctx, {
+    agentId: tenant.agentId,
+    conversationId: id,
+    at: new Date(Date.now() + 3_600_000).toISOString(),
+    input: "Say hello",
+  });
   await spend(tenant, run.id, id);
   return id;
 }

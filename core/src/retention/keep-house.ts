@@ -31,6 +31,7 @@ const deleteIdle = statement<{ deleted: boolean }>(
   "select delete_idle_conversation($1, $2) as deleted",
 );
 const pruneBudgets = statement("prune_budgets", "select prune_budgets($1)");
+const pruneSchedules = statement("prune_schedules", "select prune_schedules($1)");
 const pruneChallenges = statement("prune_challenges", "select prune_challenges($1)");
 const prune = statement<{ pruned: number }>("prune_visitor_records", "select prune_visitor_records($1) as pruned");
 
@@ -79,6 +80,7 @@ async function work(services: Services, inTime: () => boolean): Promise<Kept> {
   await services.db.query(prune, [PORTION]);
   await services.db.query(pruneBudgets, [PORTION]);
   await services.db.query(pruneChallenges, [PORTION]);
+  await services.db.query(pruneSchedules, [PORTION]);
   return { deleted, isDone: arePurged && deleted === 0 };
 }
 

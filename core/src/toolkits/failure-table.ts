@@ -271,6 +271,14 @@ export const failureTable = {
     notSent: true,
     advice: "Retry once the database answers again.",
   },
+  "tool.builtin_failed": {
+    of: "tool",
+    sign: "is another built-in tool, and the database does not answer",
+    kind: "transient",
+    code: "builtin_failed",
+    breaks: false,
+    advice: "Retry once the database answers again: it is never done twice.",
+  },
   "tool.interrupted": {
     of: "tool",
     sign: "was being called when the worker died",

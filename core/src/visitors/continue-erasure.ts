@@ -49,6 +49,8 @@ const openRuns = statement<{ id: string }>(
   "select id from runs where conversation_id = $1 and status in ('queued', 'running', 'waiting')",
 );
 
+const forgetSchedules = statement("erasure_schedules", "delete from schedules where conversation_id = $1");
+
 const erasePortion = statement<{ more: boolean }>("erase_conversation", "select erase_conversation($1, $2) as more");
 
 const finish = statement("erasure_finish", "update visitors set erasure_finished_at = $2 where id = $1");
@@ -95,6 +97,7 @@ async function deleteLastFork(ctx: Ctx, tx: Tx, visitorId: VisitorId, conversati
 
 async function eraseOnePortion(ctx: Ctx, tx: Tx, conversation: string): Promise<boolean> {
   await cancelOpenRuns(ctx, tx, conversation);
+  await tx.query(forgetSchedules, [conversation]);
   const [row] = await tx.query(erasePortion, [conversation, PORTION]);
   return row?.more ?? false;
 }

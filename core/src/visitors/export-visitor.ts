@@ -1,5 +1,6 @@
 import type { Conversation, Run } from "@agent-engine/protocol/resources.ts";
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
+import type { Schedule } from "@agent-engine/protocol/schedules.ts";
 import type { VisitorProfile } from "@agent-engine/protocol/visitors.ts";
 import type { Ctx } from "../context.ts";
 import { CONVERSATION_COLUMNS, toConversation, type ConversationRow } from "../conversations/conversation-row.ts";
@@ -8,12 +9,13 @@ import { inTenant } from "../db/transaction.ts";
 import { readAllEvents } from "../events/read-events.ts";
 import { uuidOf } from "../ids.ts";
 import { RUN_COLUMNS, toRun, type RunRow } from "../runs/run-row.ts";
+import { SCHEDULE_COLUMNS, toSchedule, type ScheduleRow } from "../schedules/schedule-row.ts";
 import { findVisitorProfile } from "./visitor-profile.ts";
 
 /** A part of an export, in the order in which it is read. What follows a conversation is that conversation's. */
 export type ExportPart =
   | { part: "visitor"; value: VisitorProfile }
-  | { part: "conversation"; value: Conversation }
+  | { part: "conversation"; value: Conversation & { schedules: Schedule[] } }
   | { part: "run"; value: Run & { toolInvocations: ExportedInvocation[] } }
   | { part: "event"; value: StoredEnvelope };
 
@@ -37,6 +39,11 @@ const conversations = statement<ConversationRow>(
    select ${CONVERSATION_COLUMNS} from theirs t join conversations c on c.id = t.id
    join conversation_heads h on h.conversation_id = c.id
    where c.id > $2 order by c.id limit $3`,
+);
+
+const schedules = statement<ScheduleRow>(
+  "export_schedules",
+  `select ${SCHEDULE_COLUMNS} from schedules s where s.conversation_id = $1 order by s.id`,
 );
 
 const runs = statement<RunRow & { tool_invocations: ExportedInvocation[] | null }>(
@@ -63,7 +70,8 @@ export async function* exportVisitor(ctx: Ctx, id: string): AsyncGenerator<Expor
     const page = await read((tx) => tx.query(conversations, [uuidOf(visitor.id), after, PAGE]));
     for (const row of page) {
       const conversation = toConversation(row);
-      yield { part: "conversation", value: conversation };
+      const planned = await read((tx) => tx.query(schedules, [row.id]));
+      yield { part: "conversation", value: { ...conversation, schedules: planned.map(toSchedule) } };
       for (let afterRun = FIRST; ;) {
         const some = await read((tx) => tx.query(runs, [row.id, afterRun, PAGE]));
         for (const { tool_invocations: toolInvocations, ...run } of some) {

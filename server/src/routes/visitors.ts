@@ -59,7 +59,7 @@ export function visitorRoutes(api: Api, revocations: Pick<Revocations, "refresh"
       streamed: {
         mediaType: "application/json",
         description:
-          "One JSON document, `{ visitor, conversations: [{ …, runs, events }] }`: every event as it is stored, every tool call with its result, copies that staff made included.",
+          "One JSON document, `{ visitor, conversations: [{ …, schedules, runs, events }] }`: every event as it is stored, every tool call with its result, copies that staff made included.",
       },
     },
     async ({ ctx, params }) => {

@@ -67,7 +67,7 @@ async function converse(options: { signal?: AbortSignal; onEvent?: (event: Conve
   const { tools } = await bindTools(agent, context, {
     egress,
     searchKnowledge: async () => [],
-    builtin: { now: Date.now },
+    builtin: { now: Date.now, planFollowUp: async () => ({ problem: "not here" }) },
   });
   const config = {
     openaiApiKey: null,

@@ -26,7 +26,10 @@ async function bind(config: Record<string, unknown>) {
   const searched: unknown[] = [];
   const bound = await bindTools(agentConfig.parse({ knowledge: { enabled: false }, ...config }), context, {
     egress,
-    builtin: { now: () => Date.parse("2026-11-22T23:40:00Z") },
+    builtin: {
+      now: () => Date.parse("2026-11-22T23:40:00Z"),
+      planFollowUp: async ({ at }) => ({ at: new Date(at).toISOString() }),
+    },
     searchKnowledge: async (input) => {
       searched.push(input);
       return [{ documentId: "doc_1", title: "T", url: null, quote: "Q", score: 1 }];

@@ -1,3 +1,4 @@
+import type { PlanFollowUp } from "../../schedules/plan-follow-up.ts";
 import { toolName } from "../tool-name.ts";
 import type { ToolAnswer, ToolDescription, ToolRequest } from "../toolkit.ts";
 
@@ -5,6 +6,13 @@ import type { ToolAnswer, ToolDescription, ToolRequest } from "../toolkit.ts";
 export interface BuiltinDeps {
   /** Milliseconds since the epoch. */
   now: () => number;
+  /** What the agent plans for later; the same `callKey` plans it once. */
+  planFollowUp(input: PlanFollowUp): Promise<{ at: string } | Refused>;
+}
+
+/** Nothing was done, and why, in words that a model can act on. */
+export interface Refused {
+  problem: string;
 }
 
 /** One tool: what it says of itself, and what it does. */

@@ -4,9 +4,11 @@ import type { Toolkit } from "../toolkit.ts";
 import type { BuiltinSettings } from "./builtin-settings.ts";
 import { BUILTIN, type BuiltinDeps } from "./builtin-tool.ts";
 import { currentTime } from "./current-time.ts";
+import { scheduleFollowUp } from "./schedule-follow-up.ts";
 
 export function builtinToolkit(settings: BuiltinSettings, deps: BuiltinDeps): Toolkit {
-  const tools = new Map([currentTime(settings, deps)].map((tool) => [tool.description.name, tool]));
+  const all = [currentTime(settings, deps), scheduleFollowUp(settings, deps)];
+  const tools = new Map(all.map((tool) => [tool.description.name, tool]));
   return {
     name: BUILTIN,
     host: null,
@@ -18,6 +20,7 @@ export function builtinToolkit(settings: BuiltinSettings, deps: BuiltinDeps): To
       return tool.call(request);
     },
     // Each is a read, or does the same thing once however often it is called.
-    classifyFailure: (error) => failureOf("tool.unknown", error instanceof Error ? error.message : String(error)),
+    classifyFailure: (error) =>
+      failureOf("tool.builtin_failed", error instanceof Error ? error.message : String(error)),
   };
 }

@@ -15,7 +15,11 @@ describe("a time zone", () => {
   );
 
   it("never throws, whatever it is asked", () => {
-    fc.assert(fc.property(fc.string({ unit: "binary" }), (name) => typeof isTimeZone(name) === "boolean"));
+    const text = fc.string({ unit: "binary", maxLength: 70 });
+    fc.assert(
+      fc.property(text, (name) => typeof isTimeZone(name) === "boolean"),
+      { numRuns: 100 },
+    );
   });
 });
 
