@@ -12,6 +12,8 @@ export type ToolkitKindName = "http" | "openapi" | "mcp" | "composio";
 export interface DiscoveredTool extends ToolDescription {
   /** The other side's name for it. */
   remote: string;
+  /** What its kind needs to call it as it was found, for instance its version. Ids and places, never a secret. */
+  details?: Record<string, unknown>;
 }
 
 export interface Discovered {
