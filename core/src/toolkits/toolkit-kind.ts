@@ -35,6 +35,8 @@ export interface KindDeps {
   /** Milliseconds since the epoch. */
   now: () => number;
   log: Pick<Logger, "warn" | "error" | "info">;
+  /** Told during a call that the other side's tools are no longer those that were found: it should be asked again. */
+  onToolsChanged?: () => void;
 }
 
 export type ParsedSettings<Settings> =
@@ -54,10 +56,17 @@ export interface ToolkitKind<Settings = unknown> {
     replace: (value: unknown, field: string) => unknown,
   ): Record<string, unknown>;
   /**
-   * Asks the other side what there is. `name` is the toolkit's namespace.
+   * Asks the other side what there is. `name` is the toolkit's namespace; `account` one of the tenant's, where there is
+   * one: some show their tools to nobody else.
    * @throws ProblemError `invalid_request` or `unavailable`, saying what to do
    */
-  discover(name: string, settings: Settings, deps: KindDeps, signal: AbortSignal): Promise<Discovered>;
+  discover(
+    name: string,
+    settings: Settings,
+    deps: KindDeps,
+    signal: AbortSignal,
+    account?: ConnectedAccount | null,
+  ): Promise<Discovered>;
   /** Ready to call, without asking anybody: the tools are those of the revision that the agent's version pinned. */
   open(name: string, settings: Settings, tools: readonly DiscoveredTool[], deps: KindDeps): Toolkit;
   connector?: Connector<Settings>;
