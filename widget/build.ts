@@ -19,6 +19,21 @@ const withoutAssertions: Plugin = {
   },
 };
 
+/**
+ * What Lit does for browsers older than ours, whose way around constructed styles a strict policy would forbid anyway, and
+ * the marks that it leaves on the customer's `window` for its own tools.
+ */
+const withoutOldBrowsers: Plugin = {
+  name: "without-old-browsers",
+  transform: {
+    filter: { id: /@lit\/reactive-element/ },
+    handler: (code) =>
+      code
+        .replace(/=\w+\.ShadowRoot&&\(.*?CSSStyleSheet\.prototype/, "=!0")
+        .replace(/,\w+\?\.\(\{ReactiveElement:\w+\}\),\(\w+\.reactiveElementVersions\?\?=\[\]\)\.push\("[\d.]+"\)/, ""),
+  },
+};
+
 function config(
   outDir: string,
   entry: string,
@@ -30,7 +45,7 @@ function config(
     root,
     logLevel: "warn",
     define: { "process.env.NODE_ENV": '"production"', ...define },
-    plugins: [withoutAssertions],
+    plugins: [withoutAssertions, withoutOldBrowsers],
     // Whatever NODE_ENV says: the libraries' development versions are larger, and talk to the console.
     resolve: { conditions: ["production", "module", "browser"] },
     oxc: { jsx: { runtime: "automatic", importSource: "preact", development: false } },
@@ -58,6 +73,8 @@ export async function buildWidget(outDir = `${root}dist`): Promise<string[]> {
       rolldownOptions: {
         optimization,
         treeshake,
+        // What a lazy chunk shares with the panel stays in the panel, which is one request.
+        preserveEntrySignatures: "allow-extension",
         output: { ...minified, entryFileNames: "panel-[hash].js", chunkFileNames: "[name]-[hash].js" },
       },
     }),
@@ -69,7 +86,7 @@ export async function buildWidget(outDir = `${root}dist`): Promise<string[]> {
       "src/launcher/main.ts",
       {
         lib: { entry: "src/launcher/main.ts", formats: ["iife"], name: "agentWidget" },
-        rolldownOptions: { optimization, output: { ...minified, entryFileNames: "widget.js" } },
+        rolldownOptions: { optimization, treeshake, output: { ...minified, entryFileNames: "widget.js" } },
       },
       { PANEL_FILE: JSON.stringify(panelFile) },
     ),

@@ -22,6 +22,13 @@ export interface AgentWidgetApi {
   identify(identity: Identity): void;
   /** Signs the visitor out: what follows is said by somebody new, and this browser shows nothing of before. */
   reset(): Promise<void>;
+  /**
+   * Offers the model something that this page can do, while the chat is open. The handler gets the arguments, which fit
+   * `schema.parameters`, and answers anything that is JSON, within 50 s; what it throws, the model reads. Of one name
+   * the newest tool counts. Answers how to take it away.
+   * @throws TypeError when the name is not a letter followed by at most 40 letters, digits, `_` or `-`
+   */
+  registerTool(...tool: PageTool): () => void;
   /** `light`, `dark` or `auto` (the system's), or custom properties by their name without `--agent-widget-`. */
   setTheme(theme: ThemeName | Record<string, string>): Promise<void>;
   /** The events `agent-widget:open` … by their short names; the listener gets the event with its `detail`. */
@@ -32,6 +39,20 @@ export interface AgentWidgetApi {
   /** Removes the widget and closes its connection. */
   destroy(): void;
 }
+
+export interface PageToolSchema {
+  /** Tells the model when and how to use it. */
+  description: string;
+  /** JSON Schema of the arguments: an object. */
+  parameters: Record<string, unknown>;
+  /** JSON Schema that the answer must fit. */
+  resultSchema?: Record<string, unknown>;
+}
+
+/** `signal` aborts when nobody waits for the answer any more. */
+export type PageToolHandler = (given: Record<string, unknown>, options: { signal: AbortSignal }) => unknown;
+
+export type PageTool = [name: string, schema: PageToolSchema, handler: PageToolHandler];
 
 export interface DoctorReport {
   ok: boolean;
@@ -50,6 +71,8 @@ export interface WidgetHost extends AgentWidgetApi, HTMLElement {
   isOpen: boolean | undefined;
   /** What the page said last. */
   identity: Identity | undefined;
+  /** What the page offers, oldest first. */
+  readonly tools: ReadonlySet<PageTool>;
   announce(event: WidgetEvent, detail?: unknown): void;
 }
 
@@ -60,6 +83,8 @@ export interface Panel {
   send(text: string): void;
   identify(): void;
   reset(): void;
+  /** Tells the server what the page offers now. */
+  offerTools(): void;
   setTheme(theme: ThemeName | Record<string, string>): void;
   doctor(): Promise<DoctorReport>;
   destroy(): void;

@@ -1,5 +1,5 @@
 import { ReactiveElement, unsafeCSS } from "@lit/reactive-element";
-import type { Identity, Panel, PanelModule, ThemeName, WidgetEvent, WidgetHost } from "../widget-api.ts";
+import type { Identity, PageTool, Panel, PanelModule, ThemeName, WidgetEvent, WidgetHost } from "../widget-api.ts";
 import styles from "./launcher.css?inline";
 
 export const script = document.currentScript as HTMLScriptElement;
@@ -13,8 +13,10 @@ export class LauncherElement extends ReactiveElement implements WidgetHost {
   readonly apiUrl = new URL(".", script.src).href;
   readonly button = document.createElement("button");
   identity: Identity | undefined;
+  readonly tools = new Set<PageTool>();
   #panel: Promise<Panel> | undefined;
-  #failures = 0;
+  /** Ends the panel's address: nothing at first, so that the panel's own chunks, which import from it, find it loaded. */
+  #retry = "";
 
   get siteKey(): string | null {
     return this.getAttribute("site-key");
@@ -57,10 +59,10 @@ export class LauncherElement extends ReactiveElement implements WidgetHost {
 
   /** Loads the panel once; after a failure under another address, as browsers remember failed modules. */
   load(): Promise<Panel> {
-    return (this.#panel ??= import(`${this.apiUrl}widget/${PANEL_FILE}?${this.#failures}`).then(
+    return (this.#panel ??= import(`${this.apiUrl}widget/${PANEL_FILE}${this.#retry}`).then(
       ({ mountPanel }: PanelModule) => mountPanel(this, this.renderRoot as ShadowRoot),
       (error) => {
-        this.#failures++;
+        this.#retry += "?";
         this.#panel = undefined;
         this.isOpen = false;
         this.announce("error", { code: "network", detail: `${error}` });
@@ -95,6 +97,19 @@ export class LauncherElement extends ReactiveElement implements WidgetHost {
 
   async reset(): Promise<void> {
     (await this.load()).reset();
+  }
+
+  registerTool(...tool: PageTool): () => void {
+    const rule = /^[a-z][\w-]{0,40}$/i;
+    if (!rule.test(tool[0])) throw new TypeError(`registerTool: ${tool[0]} must match ${rule}`);
+    const { tools } = this;
+    const offer = () => void this.#panel?.then((panel) => panel.offerTools());
+    tools.add(tool);
+    offer();
+    return () => {
+      tools.delete(tool);
+      offer();
+    };
   }
 
   async setTheme(theme: ThemeName | Record<string, string>): Promise<void> {

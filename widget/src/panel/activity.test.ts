@@ -88,13 +88,19 @@ describe("while a visitor waits, the panel says", () => {
         ]),
       );
     expect(waits("The team will check it.")).toEqual({ kind: "waiting", text: "The team will check it." });
-    expect(waits()).toEqual({ kind: "waiting", text: "A person from the team will look at this." });
+    expect(waits()).toEqual({ kind: "waiting", text: "Waiting for a decision." });
   });
 
   it("a run that was decided is about to go on: nobody is waited for any more", () => {
     const interrupts = [{ id: "int_1", reason: "operator" as const }];
     const resumed = custom("run.resumed", { interruptId: "int_1", decision: "retry", by: "operator" });
     const state = clientState([...question, started, finished({ type: "interrupt", interrupts }), resumed]);
-    expect(activityOf(state)).toEqual({ kind: "busy", text: "Thinking…" });
+    expect(activityOf(state)).toEqual({ kind: "busy", text: "Working on it…" });
+  });
+
+  it("a run whose page is asked to do something is at work", () => {
+    const interrupts = [{ id: "int_1", reason: "client_tool" as const, metadata: { kind: "client_tool" } }];
+    const state = clientState([...question, started, finished({ type: "interrupt", interrupts })]);
+    expect(activityOf(state)).toEqual({ kind: "busy", text: "Working on it…" });
   });
 });

@@ -3,7 +3,7 @@ import type { ClientState } from "@agent-engine/sdk/conversation-client.ts";
 import { currentRun } from "@agent-engine/sdk/current-run.ts";
 import { queuePlace } from "@agent-engine/sdk/queue-place.ts";
 import { unsettled } from "@agent-engine/sdk/outbox.ts";
-import { waitingFor, words } from "./words.ts";
+import { words } from "./words.ts";
 
 export interface Activity {
   /** `waiting` is for a person, and may take long; `busy` moves. */
@@ -26,10 +26,12 @@ export function activityOf(state: ClientState): Activity | null {
       const queue = queuePlace(state);
       return busy(queue ? words.queuedFor(queue.position, queue.expectedDelayMs) : words.thinking);
     }
-    case "waiting":
-      // All decided: it is about to go on.
-      if (run.interrupts.length === 0) return busy(words.thinking);
-      return { kind: "waiting", text: waitingFor(run.interrupts) };
+    case "waiting": {
+      const [interrupt] = run.interrupts;
+      // All decided, and it is about to go on; or the page itself is at work.
+      if (!interrupt || interrupt.metadata?.["kind"] === "client_tool") return busy(words.working);
+      return { kind: "waiting", text: interrupt.message ?? words.waiting };
+    }
     case "running": {
       if (run.retry) return busy(words.retrying);
       const call = conversation.toolCalls.findLast(({ runId, status }) => runId === run.id && status !== "done");

@@ -1,4 +1,4 @@
-const icon = (d: string) => () => (
+export const icon = (d: string) => () => (
   <svg viewBox="0 0 24 24" aria-hidden="true">
     <path d={d} />
   </svg>
@@ -11,4 +11,3 @@ export const NewIcon = icon(
 export const SendIcon = icon("M12 19V5M6 11l6-6 6 6");
 export const StopIcon = icon("M7.5 7.5h9v9h-9z");
 export const DownIcon = icon("M12 5v14M6 13l6 6 6-6");
-export const LinkIcon = icon("M8 16 17 7M10 7h7v7");

@@ -1,9 +1,12 @@
-import { Component, createRef } from "preact";
+import { Component, createRef, type FunctionComponent } from "preact";
 import type { MessageState } from "@agent-engine/protocol/state.ts";
 import { createMarkdown, type Markdown } from "./markdown.ts";
-import { SourceList } from "./source-list.tsx";
+import type { SourceListProps } from "./source-list.tsx";
 import { citationIndex, shownNumber } from "./sources.ts";
 import { words } from "./words.ts";
+
+/** Comes with the first answer that has any. */
+let SourceList: FunctionComponent<SourceListProps> | undefined;
 
 interface Props {
   message: MessageState;
@@ -48,6 +51,12 @@ export class MessageView extends Component<Props, State> {
     if (message.status === "streaming") return;
     if (body.ariaBusy) this.#markdown.end();
     body.ariaBusy = null;
+    if (!SourceList && message.citations[0]) void this.#loadSources().catch(() => {});
+  }
+
+  async #loadSources(): Promise<void> {
+    ({ SourceList } = await import("./source-list.tsx"));
+    this.forceUpdate();
   }
 
   /** The mark of a source in the text; a click shows the source below it. */
@@ -76,7 +85,7 @@ export class MessageView extends Component<Props, State> {
         <span class="spoken">{message.name ?? speaker}</span>
         {message.name && <div class="name">{message.name}</div>}
         <div class="text" ref={this.#body} aria-busy="true" />
-        {message.status !== "streaming" && message.citations.length > 0 && (
+        {SourceList && message.status !== "streaming" && message.citations[0] && (
           <SourceList
             text={message.text}
             citations={message.citations}

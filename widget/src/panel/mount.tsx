@@ -1,22 +1,22 @@
 /** The panel's entry: loaded when the launcher is first touched, mounted into its shadow root. */
 import { render } from "preact";
 import type { Panel, WidgetHost } from "../widget-api.ts";
+import { adopt } from "./adopt.ts";
 import launcherStates from "./launcher-states.css?inline";
 import styles from "./panel.css?inline";
 import { PanelView } from "./panel-view.tsx";
 import { followVisibleViewport, FULL_SCREEN, keepFocusInside } from "./phone.ts";
-import { openSession } from "./session.ts";
+import { openSession, type View } from "./session.ts";
 import { setTheme } from "./theme.ts";
 import { words } from "./words.ts";
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(launcherStates + styles);
 
 /** @public The launcher loads this file by its name. */
 export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
   const { button } = host;
   const isPartOfPage = host.hasAttribute("mode") && host.getAttribute("mode") !== "bubble";
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(launcherStates + styles);
-  root.adoptedStyleSheets.push(sheet);
-
   const panel = document.createElement("section");
   panel.id = "panel";
   panel.part.add("panel");
@@ -25,10 +25,12 @@ export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
   panel.setAttribute("aria-labelledby", "title");
   if (!isPartOfPage) panel.role = "dialog";
   root.append(panel);
+  adopt(sheet)(panel);
 
   const onClose = isPartOfPage ? null : () => void host.close();
+  const paint = (view: View) => render(<PanelView session={session} view={view} onClose={onClose} />, panel);
   const session = openSession(host, {
-    paint: (view) => render(<PanelView session={session} view={view} onClose={onClose} />, panel),
+    paint,
     onMessage({ id, role, text }) {
       if (role === "assistant" && panel.hidden) setUnread(true);
       host.announce("message", { id, role, text });
@@ -64,9 +66,10 @@ export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
     show(takesFocus) {
       if (!hasStarted) {
         hasStarted = true;
-        render(<PanelView session={session} view={session.getView()} onClose={onClose} />, panel);
+        paint(session.getView());
         void session.start();
       }
+      session.offerTools();
       const wasHidden = panel.hidden;
       panel.hidden = false;
       panel.ariaModal = `${!isPartOfPage && matchMedia(FULL_SCREEN).matches}`;
@@ -76,7 +79,7 @@ export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
         stopFollowing();
         stopFollowing = followVisibleViewport(panel);
       }
-      if (takesFocus) panel.querySelector("textarea")?.focus();
+      if (takesFocus) panel.querySelector<HTMLElement>(".composer textarea")?.focus();
       if (wasHidden) host.announce("open");
     },
     hide() {
@@ -98,6 +101,7 @@ export function mountPanel(host: WidgetHost, root: ShadowRoot): Panel {
       if (hasStarted) void session.start();
     },
     reset: session.reset,
+    offerTools: session.offerTools,
     setTheme: (theme) => setTheme(host, theme),
     async doctor() {
       const { examine } = await import("./doctor.ts");

@@ -22,7 +22,9 @@ export function PanelView({ session, view, onClose }: Props) {
   const { client } = session;
   const { state, site, isOnline, announcement } = view;
   const error = view.error ?? state.error;
-  const items = timelineOf(state);
+  const items = view.weave(timelineOf(state), state);
+  // An open card says what is waited for. Offline nobody here knows what goes on: the line above says what will be.
+  const isSilent = !isOnline || items.some((item) => item.kind === "card" && item.isOpen);
   const notice = error ? null : connectionNotice(state.connection, isOnline, view.wasLive);
   const isResuming = state.conversationId !== null && !state.isLoaded;
   const name = site?.agent.name ?? (error ? words.chat : "");
@@ -66,8 +68,7 @@ export function PanelView({ session, view, onClose }: Props) {
       ) : items.length === 0 ? (
         <Welcome site={site} isResuming={isResuming} onPick={client.send} />
       ) : (
-        // Offline nobody here knows what goes on: the line above says what will be.
-        <TimelineView items={items} activity={isOnline ? activityOf(state) : null} client={client} speaker={name} />
+        <TimelineView items={items} activity={isSilent ? null : activityOf(state)} client={client} speaker={name} />
       )}
       {(!error || error.isTransient) && (
         <Composer

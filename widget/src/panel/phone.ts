@@ -31,6 +31,8 @@ export function keepFocusInside(panel: HTMLElement, event: KeyboardEvent): void 
 /** Before a button with the focus goes away: to the input, or where that would raise a keyboard, to the panel. */
 export function giveFocusOn(button: Element): void {
   const panel = button.closest<HTMLElement>("#panel");
-  const next = matchMedia("(pointer: coarse)").matches ? panel : panel?.querySelector("textarea");
+  const next = matchMedia("(pointer: coarse)").matches
+    ? panel
+    : panel?.querySelector<HTMLElement>(".composer textarea");
   next?.focus();
 }

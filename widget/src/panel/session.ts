@@ -10,9 +10,13 @@ import {
   type ClientState,
   type ConversationClient,
 } from "@agent-engine/sdk/conversation-client.ts";
+import { currentRun } from "@agent-engine/sdk/current-run.ts";
 import type { AgentEngineError } from "@agent-engine/sdk/problem.ts";
 import { createVisitorSession } from "@agent-engine/sdk/visitor-session.ts";
 import { io } from "@agent-engine/sdk/websocket-io.ts";
+import type { Credentials, HttpOptions } from "@agent-engine/sdk/http.ts";
+import type { Weave } from "../cards/open-cards.tsx";
+import type { PageTools } from "../page-tools/page-tools.ts";
 import type { Identity, WidgetHost } from "../widget-api.ts";
 import { createNewsReader } from "./news.ts";
 import { siteStorage } from "./storage.ts";
@@ -30,15 +34,23 @@ export interface View {
   wasLive: boolean;
   /** What a screen reader is told, politely: the last answer, when it is whole. */
   announcement: string;
+  /** Puts the cards where they belong, once there are any. */
+  weave: Weave;
 }
 
 export interface Session {
+  /** To ask the API as this visitor. */
+  api: HttpOptions & { credentials: Credentials };
   client: ConversationClient;
   storageIsKept: boolean;
   getView(): View;
+  /** Paints anew, with what changed. */
+  update(patch?: Partial<View>): void;
   start(): Promise<void>;
   /** Signs the visitor out. */
   reset(): void;
+  /** Tells the server of the page's tools, where it has any or had. */
+  offerTools(): void;
   close(): void;
 }
 
@@ -52,9 +64,18 @@ export interface SessionListener {
 export function openSession(host: WidgetHost, { paint, onMessage }: SessionListener): Session {
   const publishableKey = host.siteKey ?? "";
   const storage = siteStorage(publishableKey);
-  const http = { baseUrl: host.apiUrl.replace(/\/$/, "") };
+  /** There once the page has a tool. */
+  let pageTools: Promise<PageTools | undefined> | undefined;
+  const http: HttpOptions = {
+    baseUrl: host.apiUrl.replace(/\/$/, ""),
+    async fetch(url, init) {
+      await (await pageTools)?.beforeSending(url);
+      return fetch(url, init);
+    },
+  };
   const credentials = createVisitorSession({ ...http, publishableKey, storage });
-  const client = createConversationClient({ ...http, credentials, storage, loadSocket: async () => io });
+  const api = { ...http, credentials };
+  const client = createConversationClient({ ...api, storage, loadSocket: async () => io });
   const readNews = createNewsReader();
 
   let view: View = {
@@ -64,10 +85,12 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
     isOnline: navigator.onLine,
     wasLive: false,
     announcement: "",
+    weave: (items) => items,
   };
   let isReachable = false;
   let isScheduled = false;
   let isClosed = false;
+  let loadsCards = false;
 
   function update(patch: Partial<View> = {}): void {
     view = { ...view, ...patch };
@@ -89,6 +112,14 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
       onMessage(message);
     }
     for (const run of runs) host.announce("run", run);
+    // Of what waits, only the team's is not shown. Hardly any conversation does: the code for it comes with the first.
+    if (!loadsCards && currentRun(state.conversation)?.status === "waiting") {
+      loadsCards = true;
+      import("../cards/open-cards.tsx").then(
+        ({ openCards }) => update({ weave: openCards(session) }),
+        () => (loadsCards = false),
+      );
+    }
     paint(view);
     const { connection } = state;
     const wasReachable = isReachable;
@@ -135,10 +166,12 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
   // Tabs of one visitor show one conversation: what another tab began or left, this one does too.
   addEventListener("storage", ({ key }) => key?.endsWith(":conversation") && client.rejoin(), listening);
 
-  return {
+  const session: Session = {
+    api,
     client,
     storageIsKept: storage.isKept,
     getView: () => view,
+    update,
     async start() {
       update({ error: null });
       const entering = retrying(START_ATTEMPTS, Math.random, enter);
@@ -158,6 +191,15 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
       client.reset();
       credentials.open({ reset: true }).catch(complain);
     },
+    offerTools() {
+      if (host.tools.size > 0) {
+        pageTools ??= import("../page-tools/page-tools.ts").then(
+          ({ openPageTools }) => openPageTools(host, session),
+          () => (pageTools = undefined),
+        );
+      }
+      void pageTools?.then((tools) => tools?.offer());
+    },
     close() {
       isClosed = true;
       client.close();
@@ -165,6 +207,7 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
       listening.abort();
     },
   };
+  return session;
 }
 
 const identified = async (identity: Identity) => ({

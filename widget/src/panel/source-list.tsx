@@ -1,10 +1,12 @@
 import type { Citation } from "@agent-engine/protocol/events.ts";
-import { LinkIcon } from "./icons.tsx";
+import { adopt } from "./adopt.ts";
+import { icon } from "./icons.tsx";
 import { safeLink } from "./safe-link.ts";
+import styles from "./source-list.css?inline";
 import { shownNumber } from "./sources.ts";
 import { words } from "./words.ts";
 
-interface Props {
+export interface SourceListProps {
   citations: readonly Citation[];
   /** The answer: its marks and these chips show the same numbers. */
   text: string;
@@ -12,11 +14,16 @@ interface Props {
   onToggle(index: number): void;
 }
 
-/** The sources of an answer as numbered chips; one at a time shows what it says. */
-export function SourceList({ citations, text, open, onToggle }: Props) {
+const LinkIcon = icon("M8 16 17 7M10 7h7v7");
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(styles);
+
+/** The sources of an answer as numbered chips; one at a time shows what it says. Loaded with the first answer that has any. */
+export function SourceList({ citations, text, open, onToggle }: SourceListProps) {
   const shown = open === null ? undefined : citations[open];
   return (
-    <div class="sources" role="group" aria-label={words.sources}>
+    <div class="sources" ref={adopt(sheet)} role="group" aria-label={words.sources}>
       {citations.map(({ number, title }, index) => (
         <button
           key={index}

@@ -80,6 +80,8 @@ export class TimelineView extends Component<Props, { isAway: boolean }> {
                     )}
                   </div>
                 );
+              case "card":
+                return item.view;
             }
           })}
           {activity && <ActivityView {...activity} />}

@@ -12,6 +12,8 @@ const listOf = (...args: Parameters<typeof clientState>) =>
         return `outgoing: ${item.outgoing.text}`;
       case "notice":
         return `${item.tone}: ${item.text}${item.retryText ? ` [${item.retryText}]` : ""}`;
+      case "card":
+        return `card: ${item.key}`;
     }
   });
 

@@ -1,4 +1,5 @@
 /** What the panel lists, from top to bottom: a pure function of the client's state. */
+import type { VNode } from "preact";
 import type { MessageState, RunState } from "@agent-engine/protocol/state.ts";
 import type { ClientState } from "@agent-engine/sdk/conversation-client.ts";
 import { unsettled, type OutgoingMessage } from "@agent-engine/sdk/outbox.ts";
@@ -8,7 +9,9 @@ export type TimelineItem =
   | { kind: "message"; key: string; message: MessageState }
   | { kind: "outgoing"; key: string; outgoing: OutgoingMessage }
   /** How a run ended, when that is worth a word. `retryText` is what to send to try again. */
-  | { kind: "notice"; key: string; tone: "quiet" | "problem"; text: string; retryText: string | null };
+  | { kind: "notice"; key: string; tone: "quiet" | "problem"; text: string; retryText: string | null }
+  /** What a run asks of the visitor, below the item with that key (`cards/`). */
+  | { kind: "card"; key: string; below: string | undefined; isOpen: boolean; view: VNode };
 
 export function timelineOf({ conversation, outbox }: ClientState): TimelineItem[] {
   const items: TimelineItem[] = [];

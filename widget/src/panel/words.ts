@@ -1,6 +1,5 @@
 /** What the panel says, in English. */
 import type { ErrorCode } from "@agent-engine/sdk/problem.ts";
-import type { Interrupt } from "@agent-engine/protocol/events.ts";
 
 export const words = {
   chat: "Chat",
@@ -18,6 +17,8 @@ export const words = {
   thinking: "Thinking…",
   searching: "Looking through the documents…",
   working: "Working on it…",
+  /** Where an interrupt does not say it itself. */
+  waiting: "Waiting for a decision.",
   retrying: "Having some trouble. Trying again…",
   stopped: "Stopped",
   stoppedBefore: "This message was not answered.",
@@ -44,19 +45,6 @@ function duration(ms: number): string {
   if (ms < 55_000) return `about ${Math.round(ms / 10_000) * 10} seconds`;
   const minutes = Math.round(ms / 60_000);
   return minutes === 1 ? "about a minute" : `about ${minutes} minutes`;
-}
-
-/** Why a run waits, for its visitor. The message of the interrupt, where there is one, is written for them. */
-export function waitingFor([interrupt]: readonly Interrupt[]): string {
-  if (interrupt?.message) return interrupt.message;
-  switch (interrupt?.reason) {
-    case "approval":
-      return "Waiting for an approval.";
-    case "connection":
-      return "Waiting for an account to be connected.";
-    default:
-      return "A person from the team will look at this.";
-  }
 }
 
 /** Why a message was not sent. */
