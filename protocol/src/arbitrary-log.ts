@@ -50,7 +50,17 @@ type RunPlan = typeof run extends fc.Arbitrary<infer T> ? T : never;
 /** What others write into the conversation, at a place given as a fraction of its length. */
 const interjection = fc.record({
   place: fc.double({ min: 0, max: 1, noNaN: true }),
-  kind: fc.constantFrom("operator", "mode", "future event", "future fact", "decided", "budget", "fork", "note"),
+  kind: fc.constantFrom(
+    "operator",
+    "mode",
+    "future event",
+    "future fact",
+    "decided",
+    "edited",
+    "budget",
+    "fork",
+    "note",
+  ),
   text: piece,
 });
 
@@ -227,6 +237,7 @@ function playAttempt(
     });
     for (const delta of args) add({ type: "TOOL_CALL_ARGS", toolCallId, delta }, isShown ? "all" : "staff");
     add({ type: "TOOL_CALL_END", toolCallId });
+    if (isShown) add(custom("tool.progress", { toolCallId, text: args.join("") }));
   }
   for (const { toolCallId, isAnswered, isShown } of calls) {
     if (!isAnswered) continue;
@@ -275,6 +286,10 @@ function interject(kind: string, text: string, ids: Ids): Entry[] {
       const value = { runId: ids("run"), toolCallId: ids("call"), interruptId: ids("int") };
       const event = custom("call.decided", { ...value, decision: "done", by: "operator" });
       return [{ runId: null, audience: "staff", event }];
+    }
+    case "edited": {
+      const value = { toolCallId: ids("call"), interruptId: ids("int"), arguments: { text } };
+      return [{ runId: null, audience: "staff", event: custom("call.edited", { ...value, by: "operator" }) }];
     }
     case "budget": {
       const budget = { budgetId: ids("budget"), name: text, subject: "tenant", subjectId: ids("tenant") } as const;

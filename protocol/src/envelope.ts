@@ -50,9 +50,15 @@ function forVisitor(event: ConversationEvent): ConversationEvent {
   return { ...event, outcome: { ...event.outcome, interrupts: event.outcome.interrupts.map(interruptForVisitor) } };
 }
 
-/** What an operator decides is no visitor's business: they learn that someone must look at it. */
+/**
+ * What an operator decides is no visitor's business: they learn that someone must look at it, and for an approval that
+ * it is not theirs. A tool's schema is for those who may change a call.
+ */
 export function interruptForVisitor(interrupt: Interrupt): Interrupt {
-  if (interrupt.reason !== "operator") return interrupt;
-  const { metadata: _staffOnly, responseSchema: _schema, ...shown } = interrupt;
-  return shown;
+  const { metadata, responseSchema: _schema, ...shown } = interrupt;
+  if (interrupt.reason === "operator") return shown;
+  if (interrupt.reason !== "approval" || metadata === undefined) return interrupt;
+  if (metadata.by === "operator") return { ...shown, metadata: { kind: "approval", by: "operator", choices: [] } };
+  const { parameters: _parameters, ...own } = metadata;
+  return { ...interrupt, metadata: own };
 }

@@ -109,6 +109,8 @@ const facts: CustomValues = {
     decision: "done",
     by: "operator",
   },
+  "call.edited": { toolCallId: "call_1", interruptId: "int_1", arguments: { to: "Ada" }, by: "operator" },
+  "tool.progress": { toolCallId: "call_1", text: "Page 2 of 7" },
   "budget.reached": {
     budgetId: "budget_1",
     name: "Everybody's day",

@@ -121,6 +121,10 @@ export interface CustomValues {
   "run.resumed": { interruptId: string; decision: string; by: string };
   /** For staff: what became of a write whose run ended before anybody knew. */
   "call.decided": { runId: string; toolCallId: string; interruptId: string; decision: string; by: string };
+  /** For staff: somebody of them changed a call before it was made; this is what was sent. */
+  "call.edited": { toolCallId: string; interruptId: string; arguments: Record<string, unknown>; by: string };
+  /** How far a call is, in the words of the tool. */
+  "tool.progress": { toolCallId: string; text: string };
   /** For staff: a budget begins to hold the run back, or does so more. */
   "budget.reached": {
     budgetId: string;

@@ -164,6 +164,11 @@ class Draft {
         if (run?.status === "running") this.#setRun({ ...run, retry: null });
         return;
       }
+      case "tool.progress": {
+        const call = this.#toolCall(event.value.toolCallId);
+        if (call) call.progress = event.value.text;
+        return;
+      }
       case "conversation.mode":
         this.#state.mode = event.value.mode;
         return;

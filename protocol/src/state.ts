@@ -39,6 +39,8 @@ export interface ToolCallState {
   /** `calling`: arguments still stream in; `running`: being executed; `done`: over, also when its result is not this reader's to see. */
   status: "calling" | "running" | "done";
   result: string | null;
+  /** How far it is, in the tool's words; absent until it says so. */
+  progress?: string;
   at: string;
 }
 

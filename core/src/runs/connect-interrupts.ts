@@ -1,5 +1,4 @@
 import { custom } from "@agent-engine/protocol/events.ts";
-import type { RunId } from "@agent-engine/protocol/ids.ts";
 import type { Ctx } from "../context.ts";
 import { transact } from "../db/transaction.ts";
 import { appendInTransaction } from "../events/append-in-transaction.ts";
@@ -16,7 +15,7 @@ import { lockConversation } from "./lock-conversation.ts";
  */
 export async function connectInterrupts(
   ctx: Ctx,
-  { runId, toolkitId, connectionId }: { runId: RunId; toolkitId: string; connectionId: string },
+  { runId, toolkitId, connectionId }: { runId: string; toolkitId: string; connectionId: string },
 ): Promise<number> {
   // Not the visitor's word but ours: nobody can send this decision.
   const own: Ctx = { ...ctx, actor: { kind: "worker" } };

@@ -1,18 +1,19 @@
 /** One decision on one interrupt of a waiting run, whoever makes it: a person, an account that was connected, the clock. */
-import { custom, type Interrupt } from "@agent-engine/protocol/events.ts";
+import { custom, type ConversationEvent, type Interrupt } from "@agent-engine/protocol/events.ts";
 import type { QueueClass, Run } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { jsonbOf } from "../db/jsonb.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
 import { appendInTransaction } from "../events/append-in-transaction.ts";
+import type { NewEvent } from "../events/append.ts";
 import { uuidOf } from "../ids.ts";
 import { cancelInTransaction } from "./cancel-run.ts";
 import { callsNotDone, knownOutcome, type Decision } from "./decisions.ts";
 import { endRun, waitsForOperator } from "./end-run.ts";
 import { enqueueRun } from "./enqueue-run.ts";
 import type { LockedConversation } from "./lock-conversation.ts";
-import { decideInvocation, leaveWritesOpen, type CallDecisionRecord } from "./tool-steps.ts";
+import { decideInvocation, editInvocation, leaveWritesOpen, type CallDecisionRecord } from "./tool-steps.ts";
 
 /** The decision that let a run go on, as the worker finds it; those about calls are with the calls. */
 export interface Resolution {
@@ -31,6 +32,8 @@ export interface Verdict {
   actor: string;
   /** What the payload adds to the record of a call. */
   details: Partial<Pick<CallDecisionRecord, "reason" | "content" | "of">>;
+  /** Of an approval: what is sent in place of the model's arguments. */
+  arguments?: Record<string, unknown>;
 }
 
 const leaveOpen = statement<{ id: string }>(
@@ -59,13 +62,17 @@ export async function decideInterrupt(
 ): Promise<void> {
   const { decision, by } = verdict;
   const fact = { runId: run.id, audience: "all" as const, correlationId: ctx.correlationId };
-  const event = custom("run.resumed", { interruptId: interrupt.id, decision, by });
+  const events: NewEvent[] = [
+    { ...fact, event: custom("run.resumed", { interruptId: interrupt.id, decision, by }) },
+    ...editOf(interrupt, verdict).map((event) => ({ ...fact, audience: "staff" as const, event })),
+  ];
   await appendInTransaction(ctx, tx, {
     conversationId: conversation.id,
     fence: null,
-    events: [{ ...fact, event }],
+    events,
   });
   if (interrupt.toolCallId !== undefined) {
+    if (verdict.arguments) await editInvocation(tx, run.id, interrupt.toolCallId, verdict.arguments);
     await decideInvocation(tx, run.id, interrupt.toolCallId, recordOf(ctx, interrupt, verdict));
   }
   if (interrupt.reason === "operator" && decision === "abort") {
@@ -97,6 +104,11 @@ export async function decideInterrupt(
   });
 }
 
+function editOf({ id, toolCallId }: Interrupt, { arguments: args, by }: Verdict): ConversationEvent[] {
+  if (!args || toolCallId === undefined) return [];
+  return [custom("call.edited", { toolCallId, interruptId: id, arguments: args, by })];
+}
+
 /** The others are still to be decided, under their ids. Where they are all the team's, a message that waits goes first. */
 async function waitOn(
   ctx: Ctx,
@@ -119,6 +131,7 @@ export function recordOf(ctx: Ctx, interrupt: Interrupt, verdict: Verdict): Call
     actor: verdict.actor,
     at: new Date(ctx.services.clock()).toISOString(),
     ...verdict.details,
+    ...(verdict.arguments ? { edited: true } : {}),
     ...(outcome === null ? {} : { outcome }),
   };
 }

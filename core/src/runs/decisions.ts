@@ -21,9 +21,7 @@ function decisionsOn({ reason, toolCallId }: Interrupt): readonly Decision[] {
 
 /** @throws ProblemError `forbidden`, `invalid_request` or, for a run that has ended, `conflict` */
 export function assertMayDecide(ctx: Ctx, interrupt: Interrupt, decision: Decision, hasEnded: boolean): void {
-  if (ctx.actor.kind === "visitor" && interrupt.reason === "operator") {
-    throw new ProblemError("forbidden", "This is for the site's staff to decide.");
-  }
+  assertAddressed(ctx, interrupt, decision);
   const allowed = decisionsOn(interrupt);
   if (!allowed.includes(decision)) {
     throw new ProblemError(
@@ -36,6 +34,18 @@ export function assertMayDecide(ctx: Ctx, interrupt: Interrupt, decision: Decisi
       "conflict",
       "The run has ended, so nothing is sent for it any more. Decide `done` if the action did happen, `abort` to leave it; to make it again, send a new message.",
     );
+  }
+}
+
+/** Nobody decides what is another's to decide. That nothing is done, staff may always say. */
+function assertAddressed({ actor }: Ctx, { reason, metadata }: Interrupt, decision: Decision): void {
+  const isVisitor = actor.kind === "visitor";
+  const by = reason === "approval" ? metadata?.by : undefined;
+  if (isVisitor && (reason === "operator" || by === "operator")) {
+    throw new ProblemError("forbidden", "This is for the site's staff to decide.");
+  }
+  if (!isVisitor && by === "visitor" && decision === "approve") {
+    throw new ProblemError("forbidden", "This is for the visitor to approve. You may decline it.");
   }
 }
 

@@ -135,6 +135,8 @@ const LEFT_BEHIND: ReadonlySet<string> = new Set([
   "run.forked",
   "conversation.mode",
   "call.decided",
+  "call.edited",
+  "tool.progress",
   "budget.reached",
 ]);
 

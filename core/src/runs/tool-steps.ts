@@ -190,6 +190,8 @@ export interface CallDecisionRecord {
   content?: unknown;
   /** What was asked for, where it was no approval that was declined. */
   of?: string;
+  /** The call was approved with other arguments than the model's: those of its row. */
+  edited?: true;
   /** What was known of the call when it was decided: `unknown`, or `not_done` when it certainly never left. */
   outcome?: string;
 }
@@ -217,7 +219,8 @@ const decide = statement(
   "invocation_decide",
   `update tool_invocations
    set decision = ($3::jsonb || jsonb_build_object('attempts', attempts) || case
-         when decision->>'kind' = 'approve' or decision->>'approved' = 'true' then '{"approved": true}' else '{}' end::jsonb)::json,
+         when decision->>'kind' = 'approve' or decision->>'approved' = 'true' then '{"approved": true}' else '{}' end::jsonb || case
+         when decision->>'edited' = 'true' then '{"edited": true}' else '{}' end::jsonb)::json,
        outcome = case when status = 'outcome_unknown' and $4 then null else outcome end
    where run_id = $1 and tool_call_id = $2 and (outcome is null or status = 'outcome_unknown')`,
 );
@@ -234,6 +237,23 @@ export async function decideInvocation(
 ): Promise<void> {
   // An abort answers nothing: what is known of the call stays as it was.
   await tx.query(decide, [uuidOf(runId), toolCallId, jsonbOf(decision), decision.kind !== "abort"]);
+}
+
+const edit = statement<{ tool_call_id: string }>(
+  "invocation_edit",
+  `update tool_invocations set arguments = $3::json
+   where run_id = $1 and tool_call_id = $2 and attempts = 0 and outcome is null returning tool_call_id`,
+);
+
+/** What is sent in place of what the model asked for; the log keeps both. Before the decision that goes with it. */
+export async function editInvocation(
+  tx: Tx,
+  runId: string,
+  toolCallId: string,
+  args: Record<string, unknown>,
+): Promise<void> {
+  const rows = await tx.query(edit, [uuidOf(runId), toolCallId, JSON.stringify(args)]);
+  if (rows.length !== 1) throw new Error(`call ${toolCallId} has been sent`);
 }
 
 const settle = statement<{ tool_call_id: string }>(

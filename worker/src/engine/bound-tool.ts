@@ -21,6 +21,8 @@ export interface BoundTool {
   circuit?: Circuit;
   /** `approve`: a person decides before each call. Tools that are `off` are not bound at all. */
   policy: "auto" | "approve";
+  /** Who may approve a call, and for how long; anyone within a day by default. */
+  approval?: ApprovalRules;
   /** How long one attempt may take. */
   deadlineMs: number;
   /** Null when the arguments fit the tool's parameters; otherwise what is wrong, in words a model can act on. */
@@ -37,6 +39,13 @@ export interface BoundTool {
   call(request: Omit<ToolRequest, "context">): Promise<ToolAnswer>;
   classifyFailure(error: unknown): Failure;
 }
+
+export interface ApprovalRules {
+  by: "anyone" | "visitor" | "operator";
+  expiresInSeconds: number;
+}
+
+export const DEFAULT_APPROVAL: ApprovalRules = { by: "anyone", expiresInSeconds: 86_400 };
 
 export interface ToolAccount {
   toolkitId: string;

@@ -41,18 +41,19 @@ export interface RecordedStep {
 
 /** What a person decided about a call that waited for them. */
 export type CallDecision =
-  | { kind: "approve"; by: string }
+  /** `edited`: the arguments are a person's, here and below. */
+  | { kind: "approve"; by: string; edited?: boolean }
   /** `of`: what was asked for, when it was not an approval. */
   | { kind: "decline"; by: string; reason?: string; of?: string }
   /** Whoever the call needed has connected their account. `attempts`: as with `retry`. */
-  | { kind: "connected"; by: string; attempts: number; outcome?: string }
+  | { kind: "connected"; by: string; attempts: number; outcome?: string; edited?: boolean }
   /** What the visitor's browser answered: any JSON. */
   | { kind: "result"; by: string; content: unknown }
   /** The visitor's browser could not answer, or nobody did. */
   | { kind: "error"; by: string; reason?: string }
   /** Send it again. `attempts`: those made when it was decided; a decision is about one attempt, never the next.
    * `outcome`: what was known of them: `unknown`, or `not_done`. `approved`: a person has approved the call. */
-  | { kind: "retry"; by: string; attempts: number; outcome?: string; approved?: boolean }
+  | { kind: "retry"; by: string; attempts: number; outcome?: string; approved?: boolean; edited?: boolean }
   /** Of an unknown outcome: it did happen; `content` is what the model is told about it. */
   | { kind: "done"; by: string; content?: string };
 

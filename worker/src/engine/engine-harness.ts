@@ -50,6 +50,7 @@ export interface FakeTool {
   recall?: BoundTool["recall"];
   account?: BoundTool["account"];
   ask?: BoundTool["ask"];
+  approval?: BoundTool["approval"];
 }
 
 export interface Scenario {
@@ -188,6 +189,7 @@ function fakeTool(tool: FakeTool, clock: VirtualClock, ledger: Played["ledger"])
     checkArguments: argumentCheck(parameters),
     ...(tool.recall ? { recall: tool.recall } : {}),
     ...(tool.account ? { account: tool.account } : {}),
+    ...(tool.approval ? { approval: tool.approval } : {}),
     ...(tool.ask ? { ask: tool.ask } : {}),
     call(request) {
       ledger.push({ name: tool.name, key: request.idempotencyKey, arguments: request.arguments });

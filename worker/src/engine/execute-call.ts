@@ -12,7 +12,7 @@ import { pause } from "./pause.ts";
 import { cancelled, record, recordUnknown, type InvocationEnd } from "./record-call.ts";
 import { retryDelay } from "./retry-policy.ts";
 import { connectionInterrupt, operatorInterrupt } from "./tool-interrupts.ts";
-import { errorText, resultText, type AnsweredOutcome } from "./tool-outcome.ts";
+import { cutText, errorText, MAX_RESULT_LENGTH, resultText, type AnsweredOutcome } from "./tool-outcome.ts";
 import { triedOf, type Tried } from "./tried.ts";
 
 export async function executeCall(
@@ -31,7 +31,7 @@ export async function executeCall(
     const end = await attemptCall(run, tool, invocation, signal);
     if (end.kind === "not_begun") return { kind: "cancelled" };
     if (end.kind === "cancelled") return cancelled(run, tool, invocation);
-    if (end.kind === "answer") return record(run, invocation, answeredOutcome(run, tool, end.answer));
+    if (end.kind === "answer") return record(run, invocation, answeredOutcome(run, tool, invocation, end.answer));
 
     const { failure } = end;
     if (end.kind === "failure") tried.push(triedOf(failure, effects.now()));
@@ -72,6 +72,14 @@ export function questionAbout(
   return operatorInterrupt(run, stepIndex, tool, invocation, failure, tried);
 }
 
+/** The model believes that its own arguments were sent. Who may not see a call's arguments learns only that they differ. */
+function editNote({ description }: BoundTool, { decision, arguments: args }: ToolInvocation): string {
+  if (decision === null || !("edited" in decision) || decision.edited !== true || description.givesSources) return "";
+  const { visibility } = description;
+  const shown = visibility.arguments || !visibility.results ? ` It was made with ${JSON.stringify(args)}.` : "";
+  return `A person changed this call before it was made.${shown} Its result:\n`;
+}
+
 /** Sent before, and what became of it was not known when a person let it be sent once more. */
 function wasUnknown({ effect, attempts, decision }: ToolInvocation): boolean {
   const wasNotDone = decision !== null && "outcome" in decision && decision.outcome === "not_done";
@@ -84,8 +92,14 @@ function mayRepeat(invocation: ToolInvocation, failure: Failure): boolean {
   return invocation.effect !== "write" || (failure.kind === "transient" && failure.notSent === true);
 }
 
-function answeredOutcome(run: EngineRun, tool: BoundTool, answer: ToolAnswer): AnsweredOutcome {
-  const content = cleanText(resultText(answer, run.sources.nextNumber));
+function answeredOutcome(
+  run: EngineRun,
+  tool: BoundTool,
+  invocation: ToolInvocation,
+  answer: ToolAnswer,
+): AnsweredOutcome {
+  const text = editNote(tool, invocation) + resultText(answer, run.sources.nextNumber);
+  const content = cleanText(answer.sources ? text : cutText(text, MAX_RESULT_LENGTH));
   if (tool.description.givesSources) run.sources.add(content);
   if (!answer.isError) return { status: "succeeded", content };
   const failure = failureOf("tool.refused", "The tool answered with an error.");

@@ -28,4 +28,6 @@ export const BUDGET_SPENT =
 
 export const CONNECTION_NEEDED = "The assistant needs you to connect your account before it can go on.";
 
+export const TEAM_APPROVAL_NEEDED = "The assistant waits for the team to approve an action.";
+
 export const APPROVAL_NEEDED = "The assistant needs approval before it takes this action.";

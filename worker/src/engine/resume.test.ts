@@ -82,6 +82,29 @@ describe("a call that needs approval", () => {
     expect(run.outcomes).toMatchObject([{ outcome: { status: "failed", failure: { code: "declined" } } }]);
   });
 
+  it("says for how long it may be approved, by whom, and what a changed call must fit", async () => {
+    const run = await play({ scripts, tools: [tool] });
+    expect(run.result).toMatchObject({
+      interrupts: [
+        { expiresAt: "2026-01-02T00:00:00.000Z", metadata: { by: "anyone", parameters: { type: "object" } } },
+      ],
+    });
+    const approval = { by: "operator" as const, expiresInSeconds: 60 };
+    expect((await play({ scripts, tools: [{ ...tool, approval }] })).result).toMatchObject({
+      interrupts: [{ expiresAt: "2026-01-01T00:01:00.000Z", metadata: { by: "operator" } }],
+    });
+  });
+
+  it("is made as a person changed it, and the model is told what was sent", async () => {
+    const before = await play({ scripts, tools: [tool] });
+    const changed = { arguments: { b: 3 }, decision: { kind: "approve" as const, by, edited: true } };
+    const run = await resume(before, tool, changed);
+    expect(run.ledger).toMatchObject([{ arguments: { b: 3 } }]);
+    expect(run.state.toolCalls[0]?.result).toBe(
+      'A person changed this call before it was made. It was made with {"b":3}. Its result:\n{"ok":"t"}',
+    );
+  });
+
   it("asks about every such call in one go, and only then makes them in order", async () => {
     const run = await play({
       scripts: [[...(scripts[0] ?? []), { call: "u", arguments: {} }, { call: "t", arguments: {} }]],

@@ -1,30 +1,44 @@
 import { callHash } from "@agent-engine/core/toolkits/call-hash.ts";
 import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { Interrupt } from "@agent-engine/protocol/events.ts";
-import type { BoundTool, ToolAccount, VisitorQuestion } from "./bound-tool.ts";
+import { DEFAULT_APPROVAL, type BoundTool, type ToolAccount, type VisitorQuestion } from "./bound-tool.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
-import { APPROVAL_NEEDED, CONNECTION_NEEDED, OUTCOME_UNKNOWN, TOOL_WAITS } from "./human-messages.ts";
+import {
+  APPROVAL_NEEDED,
+  CONNECTION_NEEDED,
+  OUTCOME_UNKNOWN,
+  TEAM_APPROVAL_NEEDED,
+  TOOL_WAITS,
+} from "./human-messages.ts";
 import { failureMetadata, type Tried } from "./tried.ts";
 
 /** Asks a person before a call is made. */
 export function approvalInterrupt(run: EngineRun, tool: BoundTool, invocation: ToolInvocation): Interrupt {
+  const { by, expiresInSeconds } = tool.approval ?? DEFAULT_APPROVAL;
   return {
     id: run.effects.newId("int"),
     reason: "approval",
-    message: APPROVAL_NEEDED,
+    message: by === "operator" ? TEAM_APPROVAL_NEEDED : APPROVAL_NEEDED,
     toolCallId: invocation.toolCallId,
+    expiresAt: expiresAt(run, expiresInSeconds * 1_000),
     metadata: {
       kind: "approval",
+      by,
       toolkit: tool.toolkit,
       tool: invocation.toolName,
       description: tool.description.description,
       effect: invocation.effect,
       arguments: invocation.arguments,
+      parameters: tool.description.parameters,
       hash: callHash(invocation.toolName, invocation.arguments),
       choices: ["approve", "decline"],
     },
   };
+}
+
+function expiresAt(run: EngineRun, inMs: number): string {
+  return new Date(run.effects.now() + inMs).toISOString();
 }
 
 /** Asks the visitor to connect their account: for the first time, or again. */
@@ -67,7 +81,7 @@ export function visitorInterrupt(
     message,
     toolCallId: invocation.toolCallId,
     ...(responseSchema ? { responseSchema } : {}),
-    expiresAt: new Date(run.effects.now() + expiresInMs).toISOString(),
+    expiresAt: expiresAt(run, expiresInMs),
     metadata: { toolkit: tool.toolkit, ...metadata, choices: ["result", "error"] },
   };
 }
