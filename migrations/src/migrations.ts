@@ -15,6 +15,7 @@ import { BudgetsMigration } from "./migration-20261123-budgets.ts";
 import { EventPagesMigration } from "./migration-20261123-event-pages.ts";
 import { ChallengesMigration } from "./migration-20261123-challenges.ts";
 import { SchedulesMigration } from "./migration-20261124-schedules.ts";
+import { AccountChangesMigration } from "./migration-20261124-account-changes.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -36,6 +37,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-event-pages": EventPagesMigration,
   "20261123-challenges": ChallengesMigration,
   "20261124-schedules": SchedulesMigration,
+  "20261124-account-changes": AccountChangesMigration,
 };
 
 /** What the migrator runs, oldest first. */

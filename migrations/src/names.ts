@@ -16,4 +16,5 @@ export const MIGRATION_NAMES = [
   "20261123-event-pages",
   "20261123-challenges",
   "20261124-schedules",
+  "20261124-account-changes",
 ] as const;

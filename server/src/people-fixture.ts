@@ -57,12 +57,12 @@ export async function member(
   return { ...somebody, memberId: await enroll(fixture, tenantId, somebody, role) };
 }
 
-/** The `Cookie` header that a sign-in's answer leads to. */
+/** The `Cookie` header with the session that a sign-in's answer opens. */
 export function cookieOf(answer: { headers: Headers }): string {
   return answer.headers
     .getSetCookie()
     .map((each) => each.split(";")[0] ?? "")
-    .filter((each) => !each.endsWith("="))
+    .filter((each) => each.includes("session_token=") && !each.endsWith("="))
     .join("; ");
 }
 

@@ -45,12 +45,16 @@ describe("the session's cookie", () => {
   test("is http-only, lax and of this host alone", async () => {
     const { email } = await member(fixture, "owner");
     const answer = await trySignIn(fixture, email, PASSWORD);
-    const [cookie = "", ...others] = answer.headers.getSetCookie();
-    expect(others).toEqual([]);
-    expect(cookie).toMatch(/^agent-engine\.session_token=/);
-    expect(cookie).toMatch(/; HttpOnly/i);
-    expect(cookie).toMatch(/; SameSite=Lax/i);
-    expect(cookie).not.toMatch(/; Domain/i);
+    const cookies = answer.headers.getSetCookie();
+    expect(cookies.map((each) => each.split("=")[0]).toSorted()).toEqual([
+      "agent-engine.known_browser",
+      "agent-engine.session_token",
+    ]);
+    for (const cookie of cookies) {
+      expect(cookie).toMatch(/; HttpOnly/i);
+      expect(cookie).toMatch(/; SameSite=Lax/i);
+      expect(cookie).not.toMatch(/; Domain/i);
+    }
   });
 
   test("is secure in production", async () => {
@@ -60,7 +64,9 @@ describe("the session's cookie", () => {
     try {
       const { email } = await member(production, "owner");
       const answer = await trySignIn(production, email, PASSWORD);
-      expect(answer.headers.getSetCookie().join()).toMatch(/^__Secure-agent-engine\.session_token=.*; Secure/i);
+      for (const cookie of answer.headers.getSetCookie()) {
+        expect(cookie).toMatch(/^__Secure-agent-engine\.(session_token|known_browser)=.*; Secure/i);
+      }
       const insecure = cookieOf(answer).replace("__Secure-", "");
       expect((await call(production, "GET", "/v1/me", { headers: { cookie: insecure } })).status).toBe(401);
     } finally {
@@ -296,8 +302,107 @@ test("what nobody may guess reaches no log, and mails leave no trace of their li
   expect(log).not.toContain(PASSWORD);
 });
 
+describe("wrong passwords for one account", () => {
+  const browserOf = (answer: { headers: Headers }) =>
+    answer.headers
+      .getSetCookie()
+      .find((each) => each.includes("known_browser="))
+      ?.split(";")[0] ?? "";
+
+  let from = 0;
+  const attempt = (email: string, password: string, cookie?: string, url = fixture.url) =>
+    call<{ code?: string }>({ url }, "POST", "/api/auth/sign-in/email", {
+      body: { email, password },
+      headers: {
+        origin: url,
+        "x-forwarded-for": `198.19.${++from >> 8}.${from & 255}`,
+        ...(cookie === undefined ? {} : { cookie }),
+      },
+    });
+
+  async function guess(email: string, times: number, cookie?: string): Promise<number[]> {
+    return (await Promise.all(Array.from({ length: times }, () => attempt(email, "wrong password", cookie)))).map(
+      ({ status }) => status,
+    );
+  }
+
+  test("are limited whatever address they come from and whoever is asked; from then on the right one is not tried", async () => {
+    const { email } = await member(fixture, "viewer");
+    const other = await startServer({
+      services: fixture.services,
+      config: { redisUrl: null, publicUrl: fixture.url, trustedProxyHops: 1 },
+      port: 0,
+    });
+    try {
+      expect((await guess(email, 12)).toSorted()).toEqual([...Array.from({ length: 10 }, () => 401), 429, 429]);
+      for (const spelled of [email, email.toUpperCase()]) {
+        const answer = await call<{ code?: string }>(other, "POST", "/api/auth/sign-in/email", {
+          body: { email: spelled, password: PASSWORD },
+          headers: { origin: fixture.url, "x-forwarded-for": "203.0.113.200" },
+        });
+        expect([answer.status, answer.body.code]).toEqual([429, "TOO_MANY_WRONG_PASSWORDS"]);
+        expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
+        expect(Number(answer.headers.get("retry-after"))).toBeLessThanOrEqual(900);
+        expect(answer.headers.getSetCookie()).toEqual([]);
+      }
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test("tell nobody whether there is such an account", async () => {
+    expect((await guess("nobody-at-all@example.com", 12)).toSorted()).toEqual([
+      ...Array.from({ length: 10 }, () => 401),
+      429,
+      429,
+    ]);
+  });
+
+  test("of strangers do not keep out a browser that has signed in before, and its own are limited too", async () => {
+    const { email } = await member(fixture, "viewer");
+    const browser = browserOf(await attempt(email, PASSWORD));
+    expect(browser).toMatch(/^agent-engine\.known_browser=./);
+    await guess(email, 11);
+    expect((await attempt(email, PASSWORD)).status).toBe(429);
+    expect((await attempt(email, PASSWORD, browser)).status).toBe(200);
+    const forged = `${browser.slice(0, -4)}AAAA`;
+    expect((await attempt(email, PASSWORD, forged)).status).toBe(429);
+    // Another account's browser is a stranger to this one.
+    const { email: another } = await member(fixture, "viewer");
+    expect((await attempt(email, PASSWORD, browserOf(await attempt(another, PASSWORD)))).status).toBe(429);
+    expect((await guess(email, 11, browser)).toSorted()).toEqual([...Array.from({ length: 10 }, () => 401), 429]);
+  });
+
+  test("are forgotten once whoever has the mailbox has chosen a new password", async () => {
+    const { email } = await member(fixture, "viewer");
+    await guess(email, 11);
+    expect((await auth("/request-password-reset", { email })).status).toBe(200);
+    const token = new URLSearchParams(linkOf((await mailTo(email, /new password/i)).text).hash.slice(1)).get("token");
+    const newPassword = "a different password";
+    expect((await auth("/reset-password", { token, newPassword })).status).toBe(200);
+    expect((await attempt(email, newPassword)).status).toBe(200);
+  });
+
+  test("right ones use nothing up", async () => {
+    const { email } = await member(fixture, "viewer");
+    for (let n = 0; n < 12; n++) expect((await attempt(email, PASSWORD)).status).toBe(200);
+  });
+
+  test("by who holds a session are limited as well", async () => {
+    const { cookie } = await member(fixture, "viewer");
+    const change = (currentPassword: string) =>
+      auth(
+        "/change-password",
+        { currentPassword, newPassword: "another password" },
+        { cookie, "x-forwarded-for": `198.19.${++from >> 8}.${from & 255}` },
+      );
+    const statuses = await Promise.all(Array.from({ length: 11 }, async () => (await change("wrong password")).status));
+    expect(statuses.toSorted()).toEqual([...Array.from({ length: 10 }, () => 400), 429]);
+    expect((await change(PASSWORD)).status).toBe(429);
+  });
+});
+
 test("guesses are limited for all servers together, and by whatever address they claim", async () => {
-  const { email } = await sharedOwner();
   const { services } = fixture;
   const servers = await Promise.all(
     [0, 1].map(() => startServer({ services, config: { redisUrl: null, publicUrl: null }, port: 0 })),
@@ -307,7 +412,8 @@ test("guesses are limited for all servers together, and by whatever address they
     for (let i = 0; i < 22; i++) {
       const url = servers[i % 2]?.url ?? "";
       const { status } = await call({ url }, "POST", "/api/auth/sign-in/email", {
-        body: { email, password: "wrong password" },
+        // Of another account each: how often one may be guessed is another limit.
+        body: { email: `guessed${i}@example.com`, password: "wrong password" },
         headers: { origin: url, "x-forwarded-for": `203.0.113.${i}` },
       });
       statuses.push(status);

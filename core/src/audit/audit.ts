@@ -1,4 +1,4 @@
-import type { Actor, Ctx } from "../context.ts";
+import type { Actor, Ctx, Services } from "../context.ts";
 import { cleanJson } from "../db/jsonb.ts";
 import { statement } from "../db/statement.ts";
 import type { Tx } from "../db/transaction.ts";
@@ -40,6 +40,9 @@ export interface AuditEntryContent {
   target: { kind: string; id: string };
 }
 
+/** What of a context an entry needs. */
+export type AuditCtx = Omit<Ctx, "services"> & { services: Pick<Services, "clock" | "log"> };
+
 const append = statement<{ seq: string; hash: Buffer }>("audit_append", "select seq, hash from append_audit($1, $2)");
 
 /**
@@ -50,7 +53,7 @@ const append = statement<{ seq: string; hash: Buffer }>("audit_append", "select 
  *
  * The line in the process's log is what an auditor holds against a chain that was made anew as a whole.
  */
-export async function audit(ctx: Ctx, tx: Tx, change: AuditChange): Promise<void> {
+export async function audit(ctx: AuditCtx, tx: Tx, change: AuditChange): Promise<void> {
   const { before, after } = changed(change.before ?? null, change.after ?? null);
   const content: AuditEntryContent = {
     action: change.action,

@@ -69,7 +69,7 @@ function schemaOf(url: string): Promise<{ kind: string; name: string }[]> {
 async function serves(servingUrl: string): Promise<void> {
   const db = openDatabase({ url: servingUrl, log });
   try {
-    const tenant = await createTenant({ db, newId, clock: Date.now }, { name: "First" });
+    const tenant = await createTenant({ db, newId, clock: Date.now, log }, { name: "First" });
     expect(tenant.name).toBe("First");
     const { rows } = await db.pool.query("select count(*)::int as n, current_user as role from tenants");
     expect(rows).toEqual([{ n: 0, role: new URL(servingUrl).username.replaceAll("%20", " ").replaceAll("%22", '"') }]);
@@ -158,7 +158,7 @@ test("a database whose name holds spaces and quotes is as good as any", async ()
   });
   const { servingUrl } = await migrate(url.href, log);
   const db = openDatabase({ url: servingUrl, log });
-  await createTenant({ db, newId, clock: Date.now }, { name: "First" });
+  await createTenant({ db, newId, clock: Date.now, log }, { name: "First" });
   await db.close();
 });
 

@@ -16,11 +16,13 @@ export interface NewOwner {
   user: { id: UserId; email: string; name: string };
   correlationId: string;
   ip?: string | undefined;
+  /** They made the tenant, in this transaction: that is put on record first, in their name. */
+  made?: { name: string };
 }
 
 /** Makes a person the owner of a tenant of theirs, without an invitation: they made it. */
 export async function addOwner(services: Services, owner: NewOwner, within?: Tx): Promise<void> {
-  const { tenantId, user, correlationId, ip } = owner;
+  const { tenantId, user, correlationId, ip, made } = owner;
   const memberId = services.newId("member");
   const ctx: Ctx = {
     services,
@@ -33,6 +35,7 @@ export async function addOwner(services: Services, owner: NewOwner, within?: Tx)
   await transact(ctx, async (tx) => {
     const now = new Date(services.clock());
     await tx.query(insert, [uuidOf(memberId), uuidOf(tenantId), user.id, user.email, user.name, now]);
+    if (made) await audit(ctx, tx, { action: "tenant.created", target: { kind: "tenant", id: tenantId }, after: made });
     const after = { email: user.email, role: "owner" };
     await audit(ctx, tx, { action: "member.joined", target: { kind: "member", id: memberId }, after });
   });

@@ -2,6 +2,8 @@ import { betterAuth } from "better-auth";
 import type { Logger } from "pino";
 import type { Services } from "../context.ts";
 import { changeAddressMail, passwordResetMail, verificationMail } from "../mail/mails.ts";
+import { createAccountHooks } from "./account-hooks.ts";
+import type { WrongPasswords } from "./guard-passwords.ts";
 import { COOKIE_PREFIX, resignCookies, signingSecret } from "./session-cookie.ts";
 import { PASSWORD_LENGTH } from "./password.ts";
 
@@ -17,10 +19,12 @@ export interface AuthenticationRequest {
   body: string;
   /** The client's address, as far as it can be trusted; null where there is none. */
   clientAddress: string | null;
+  correlationId: string;
 }
 
 export interface AuthenticationOptions {
-  services: Pick<Services, "accounts" | "secrets" | "newId" | "log">;
+  services: Services;
+  wrongPasswords: WrongPasswords;
   /** Where browsers reach the API. Without a trailing slash. */
   apiUrl: string;
   /** Whose pages may sign in, and be returned to. */
@@ -62,9 +66,12 @@ const DISABLED_PATHS = [
 /** Everything that better-auth does, in one module, so that a process loads it only when somebody signs in. */
 export function createAuthentication(options: AuthenticationOptions): Authentication {
   const { services } = options;
-  const auth = betterAuth(authOptions(options));
+  const { run, onPasswordReset, hooks, databaseHooks } = createAccountHooks(services, options.wrongPasswords);
+  const fixed = authOptions(options);
+  const emailAndPassword = { ...fixed.emailAndPassword, onPasswordReset };
+  const auth = betterAuth({ ...fixed, emailAndPassword, hooks, databaseHooks });
   return {
-    async handle({ method, url, headers: given, body, clientAddress }) {
+    async handle({ method, url, headers: given, body, clientAddress, correlationId }) {
       const headers = new Headers(given);
       for (const name of FORWARDED) headers.delete(name);
       if (clientAddress !== null) headers.set(CLIENT_ADDRESS, clientAddress);
@@ -72,13 +79,20 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
       if (cookies !== null) headers.set("cookie", resignCookies(services.secrets, cookies));
       // Its length is what the body was before; Request counts anew.
       headers.delete("content-length");
-      return auth.handler(new Request(url, { method, headers, ...(body === "" ? {} : { body }) }));
+      const request = new Request(url, { method, headers, ...(body === "" ? {} : { body }) });
+      return run({ correlationId, ip: clientAddress }, () => auth.handler(request));
     },
   };
 }
 
 /** better-auth's options, for the handler and for the test that compares the tables with what they need. */
-export function authOptions({ services, apiUrl, trustedOrigins }: AuthenticationOptions) {
+export function authOptions({
+  services,
+  apiUrl,
+  trustedOrigins,
+}: Pick<AuthenticationOptions, "apiUrl" | "trustedOrigins"> & {
+  services: Pick<Services, "accounts" | "secrets" | "newId" | "log">;
+}) {
   const { accounts, secrets, newId, log } = services;
   const { mailer, consoleUrl } = accounts;
   const [master] = secrets.keys;

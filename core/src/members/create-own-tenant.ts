@@ -29,7 +29,7 @@ export async function createOwnTenant(
   const id = services.newId("tenant");
   await inTenant(services.db, id, async (tx) => {
     await tx.query(insert, [uuidOf(id), name, new Date(services.clock())]);
-    await addOwner(services, { tenantId: id, user: session.user, correlationId, ip }, tx);
+    await addOwner(services, { tenantId: id, user: session.user, correlationId, ip, made: { name } }, tx);
   });
   return { id, name };
 }

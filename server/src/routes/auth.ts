@@ -2,6 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Services } from "@agent-engine/core/context.ts";
 import type { Authentication } from "@agent-engine/core/members/authentication.ts";
 import { ProblemError } from "@agent-engine/core/errors.ts";
+import { createWrongPasswords } from "../limits/wrong-passwords.ts";
 import { readText } from "../http/body.ts";
 import { clientAddress } from "../http/client-address.ts";
 import type { AppEnv } from "../http/request.ts";
@@ -27,7 +28,12 @@ export function authRoutes(app: OpenAPIHono<AppEnv>, options: AuthRouteOptions):
 
   function authentication(): Promise<Authentication> {
     loading ??= import("@agent-engine/core/members/authentication.ts").then(({ createAuthentication }) =>
-      createAuthentication({ services, apiUrl: apiUrl(), trustedOrigins: trustedOrigins.list() }),
+      createAuthentication({
+        services,
+        apiUrl: apiUrl(),
+        trustedOrigins: trustedOrigins.list(),
+        wrongPasswords: createWrongPasswords(services.accounts),
+      }),
     );
     return loading;
   }
@@ -49,6 +55,7 @@ export function authRoutes(app: OpenAPIHono<AppEnv>, options: AuthRouteOptions):
       headers: c.req.raw.headers,
       body: c.req.method === "GET" ? "" : await readText(c.req.raw),
       clientAddress: clientAddress(c, trustedProxyHops),
+      correlationId: c.get("correlationId"),
     });
   });
 }
