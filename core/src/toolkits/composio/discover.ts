@@ -2,11 +2,12 @@
 import { ProblemError } from "../../errors.ts";
 import { repairSchema } from "../schema/repair-schema.ts";
 import { toolName } from "../tool-name.ts";
-import type { ConnectionNeed, ToolEffect } from "../toolkit.ts";
+import type { ConnectionNeed } from "../toolkit.ts";
 import type { Discovered, DiscoveredTool, KindDeps } from "../toolkit-kind.ts";
 import { openComposio, type ComposioApi } from "./composio-client.ts";
 import { refusalOf } from "./composio-failure.ts";
 import type { ComposioSettings } from "./composio-settings.ts";
+import { effectOf } from "./effect-of.ts";
 import { withGivenFiles, type FilePath } from "./file-parameters.ts";
 
 /** What is needed to call a tool as it was found. */
@@ -144,13 +145,6 @@ function describe(
 function shortName(toolkit: string, slug: string): string {
   const prefix = `${toolkit.toUpperCase()}_`;
   return (slug.startsWith(prefix) ? slug.slice(prefix.length) : slug).toLowerCase();
-}
-
-/** By the hints of MCP that Composio gives as tags; what is not said to be harmless is not. */
-function effectOf(tags: readonly string[]): ToolEffect {
-  if (tags.includes("destructiveHint")) return "write";
-  if (tags.includes("readOnlyHint")) return "read";
-  return tags.includes("idempotentHint") ? "idempotent" : "write";
 }
 
 /** @throws ProblemError in words for whoever installs the toolkit */
