@@ -14,6 +14,8 @@ import { RateLimitsMigration } from "./migration-20261123-rate-limits.ts";
 import { BudgetsMigration } from "./migration-20261123-budgets.ts";
 import { EventPagesMigration } from "./migration-20261123-event-pages.ts";
 import { ChallengesMigration } from "./migration-20261123-challenges.ts";
+import { ToolkitsMigration } from "./migration-20261124-toolkits.ts";
+import { OperatorsMigration } from "./migration-20261124-operators.ts";
 import { SchedulesMigration } from "./migration-20261124-schedules.ts";
 import { AccountChangesMigration } from "./migration-20261124-account-changes.ts";
 import { MIGRATION_NAMES } from "./names.ts";
@@ -36,7 +38,9 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261123-budgets": BudgetsMigration,
   "20261123-event-pages": EventPagesMigration,
   "20261123-challenges": ChallengesMigration,
+  "20261124-toolkits": ToolkitsMigration,
   "20261124-schedules": SchedulesMigration,
+  "20261124-operators": OperatorsMigration,
   "20261124-account-changes": AccountChangesMigration,
 };
 

@@ -15,6 +15,8 @@ export const MIGRATION_NAMES = [
   "20261123-budgets",
   "20261123-event-pages",
   "20261123-challenges",
+  "20261124-toolkits",
   "20261124-schedules",
+  "20261124-operators",
   "20261124-account-changes",
 ] as const;

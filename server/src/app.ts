@@ -25,6 +25,9 @@ import { auditLogRoutes } from "./routes/audit-log.ts";
 import { conversationEventRoutes } from "./routes/conversation-events.ts";
 import { conversationRoutes } from "./routes/conversations.ts";
 import { documentRoutes } from "./routes/documents.ts";
+import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
+import { connectionPages, connectionRoutes } from "./routes/connections.ts";
+import { toolkitRoutes } from "./routes/toolkits.ts";
 import { healthRoutes, type ReadinessCheck } from "./routes/health.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { providerKeyRoutes } from "./routes/provider-keys.ts";
@@ -53,6 +56,8 @@ export interface AppOptions {
   connections: Pick<LimitedConnections, "check">;
   /** Customers' public keys, by which visitors are identified. */
   jwks: JwksReader;
+  /** What kinds of toolkits work with. */
+  kinds: KindDeps;
   /** Where the built widget lies. */
   widgetDirectory: string;
 }
@@ -92,6 +97,9 @@ export function createApp(options: AppOptions): App {
   jobRoutes(api);
   agentRoutes(api);
   documentRoutes(api);
+  toolkitRoutes(api, options.kinds);
+  connectionRoutes(api, options.kinds, options.apiUrl);
+  connectionPages(app, services, options.kinds, options.apiUrl);
   memberRoutes(api, services);
   apiKeyRoutes(api);
   siteRoutes(api);

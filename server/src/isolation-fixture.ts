@@ -21,6 +21,9 @@ export const KINDS = {
   budgetId: "budget",
   priceId: "price",
   scheduleId: "schedule",
+  toolkitId: "toolkit",
+  toolId: "tool",
+  connectionId: "conn",
   /** Of a budget: here an agent. */
   subjectId: "agent",
   interruptId: "int",
@@ -33,18 +36,35 @@ export type Belongings = Record<Kind, string>;
 /** An id that is well-formed and nobody's. */
 export const missing = (kind: Kind): string => `${KINDS[kind]}_0198c0de00007000800000000000cafe`;
 
+/** Settings of a toolkit that nobody has to be asked about. */
+export const TOOLKIT = {
+  kind: "http",
+  settings: {
+    baseUrl: "https://tools.example",
+    headers: { "x-key": "a-tool-key-1234" },
+    operations: [{ name: "look", description: "Looks", method: "GET", path: "/look" }],
+  },
+};
+
 const inAnHour = (): string => new Date(Date.now() + 3_600_000).toISOString();
 
 /** Bodies that are valid, with ids of `own`; a route with a body that is not here fails the matrix. */
 export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>> = {
   "POST /v1/conversations": ({ agentId }) => ({ agentId }),
   "POST /v1/conversations/{conversationId}/messages": () => ({ clientMessageId: randomUUID(), text: "hi" }),
+  "POST /v1/conversations/{conversationId}/takeover": () => ({ name: "Ada" }),
+  "POST /v1/conversations/{conversationId}/operator-messages": () => ({ text: "I am a person" }),
   "POST /v1/runs": ({ agentId }) => ({ agentId, input: "hi" }),
   "POST /v1/runs/{runId}/resume": ({ interruptId }) => ({ interruptId, decision: "abort" }),
   "POST /v1/runs/{runId}/fork": () => ({ changes: { message: "again" } }),
   "POST /v1/schedules": ({ agentId }) => ({ agentId, at: inAnHour(), input: "later" }),
   "POST /v1/agents": () => ({ name: "An agent" }),
   "PATCH /v1/agents/{agentId}": () => ({ name: "Taken over" }),
+  "POST /v1/toolkits": () => ({ ...TOOLKIT, name: `t${randomUUID().slice(0, 8)}` }),
+  "PATCH /v1/toolkits/{toolkitId}": () => ({ title: "Taken over" }),
+  "POST /v1/tools/{toolId}/test": ({ connectionId }) => ({ connectionId }),
+  "POST /v1/connections/link": ({ runId, interruptId }) => ({ runId, interruptId }),
+  "PATCH /v1/connections/{connectionId}": () => ({ label: "Taken over" }),
   "POST /v1/documents": () => ({ title: "A document", text: "Words." }),
   "POST /v1/members": () => ({ email: `${randomUUID()}@example.com`, role: "viewer" }),
   "PATCH /v1/members/{memberId}": () => ({ role: "operator" }),
@@ -86,8 +106,9 @@ export const PLAIN_QUERY = new Set([
   "hash",
   "interval",
   "groupBy",
+  "search",
 ]);
-export const NAMING_QUERY = new Set(["cursor", "actor", "target", "externalId", "agentId", "visitorId"]);
+export const NAMING_QUERY = new Set(["cursor", "actor", "target", "externalId", "agentId", "visitorId", "toolkitId"]);
 
 export interface Furnished {
   own: Belongings;
@@ -131,6 +152,9 @@ export async function furnish(
     own.providerKeyId = (
       await make("/v1/provider-keys", { provider: "openai", name: `${CANARY} vendor`, apiKey: "vendor-key-1234" })
     ).id;
+    own.toolkitId = (await make("/v1/toolkits", { ...TOOLKIT, name: `shop${i}`, title: `${CANARY} toolkit` })).id;
+    own.toolId = await toolOf(fixture, token, own.toolkitId);
+    own.connectionId = await connect(fixture, tenant.tenantId, own.toolkitId);
     own.subjectId = own.agentId;
     const budget = {
       name: `${CANARY} budget`,
@@ -164,6 +188,27 @@ export async function furnish(
     ]),
   );
   return { own, visitorToken, origin };
+}
+
+async function toolOf(fixture: ServerFixture, token: string, toolkitId: string): Promise<string> {
+  const { body } = await call<{ items: { id: string }[] }>(fixture, "GET", `/v1/tools?toolkitId=${toolkitId}`, {
+    token,
+  });
+  return body.items[0]?.id ?? "";
+}
+
+/** As if somebody had connected an account: whose it is, is all that matters here. */
+async function connect(fixture: ServerFixture, tenantId: TenantId, toolkitId: string): Promise<string> {
+  const id = fixture.services.newId("conn");
+  const values = [id, tenantId, toolkitId].map(uuidOf);
+  await asOwner(fixture, (db) =>
+    db.query(
+      `insert into connections (id, tenant_id, toolkit_id, label, status, created_at, updated_at)
+       values ($1, $2, $3, '${CANARY} account', 'active', now(), now())`,
+      values,
+    ),
+  );
+  return id;
 }
 
 /** True when an answer holds what only the tenant may know. */

@@ -12,6 +12,7 @@ import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import { REALTIME_PATH } from "@agent-engine/protocol/realtime.ts";
 import { isOriginKnown } from "@agent-engine/core/tenancy/is-origin-known.ts";
 import { createApp } from "./app.ts";
+import { composioAccess } from "@agent-engine/core/toolkits/composio-access.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { createJwksReader } from "@agent-engine/core/visitors/jwks.ts";
 import { watchRevocations } from "@agent-engine/core/visitors/revocations.ts";
@@ -42,7 +43,8 @@ const RECEIVE = { headersMs: 10_000, requestMs: 30_000 };
 
 export interface ServerOptions {
   services: Services;
-  config: Pick<Config, "redisUrl" | "publicUrl"> & Partial<Pick<Config, "trustedProxyHops" | "nodeEnv" | "rateLimits">>;
+  config: Pick<Config, "redisUrl" | "publicUrl"> &
+    Partial<Pick<Config, "trustedProxyHops" | "nodeEnv" | "rateLimits" | "composio">>;
   /** 0 picks a free one. */
   port: number;
   receive?: typeof RECEIVE;
@@ -89,6 +91,7 @@ export async function startServer({
     limiter,
     connections,
     jwks: createJwksReader(egress),
+    kinds: { egress, composio: composioAccess(config), now: clock, log },
     isKnownOrigin,
     readiness: {
       postgres: {

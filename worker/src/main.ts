@@ -28,7 +28,7 @@ import { openWorld, type World } from "./world.ts";
 export interface WorkerOptions {
   services: Services;
   config: Pick<Config, "nodeEnv" | "workerConcurrency"> &
-    Partial<Pick<Config, "workerStuckSeconds" | "backgroundConcurrency" | "tenantConcurrency">>;
+    Partial<Pick<Config, "workerStuckSeconds" | "backgroundConcurrency" | "tenantConcurrency" | "composio">>;
   /** How often and how long models and tools are tried again. */
   retryPolicy?: RetryPolicy;
   /** A model's longest silence. */
@@ -71,6 +71,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const retryPolicy = options.retryPolicy ?? defaultRetryPolicy;
   const quarantine = createQuarantine(services, {
     nodeEnv: config.nodeEnv,
+    ...(config.composio ? { composio: config.composio } : {}),
     logLevel: services.log.level,
     stuckSeconds: config.workerStuckSeconds ?? DEFAULT_STUCK_SECONDS,
     retryPolicy,

@@ -11,7 +11,11 @@ import { resolveModel } from "./providers/resolve-model.ts";
 import { createVendorFetch } from "./providers/vendor-fetch.ts";
 import { builtinDeps } from "@agent-engine/core/toolkits/builtin/builtin-deps.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
+import { composioAccess } from "@agent-engine/core/toolkits/composio-access.ts";
+import { openInstalled } from "@agent-engine/core/toolkits/installed/open-installed.ts";
+import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
 import { bindTools } from "./toolkits/registry.ts";
+import { toolAccount } from "./toolkits/tool-account.ts";
 
 /** What runs reach outside: models and tools, over connections that this worker keeps open. */
 export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf" | "spendingOf"> {
@@ -23,7 +27,7 @@ export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf" | "spendi
 /** `stall`: the longest silence of a model; each provider has its own by default. `circuits`: when they open. */
 export function openWorld(
   services: Services,
-  config: Pick<Config, "nodeEnv">,
+  config: Pick<Config, "nodeEnv"> & Partial<Pick<Config, "composio">>,
   options: { stall?: ModelProvider["stall"]; circuits?: CircuitLimits } = {},
 ): World {
   const circuits = createCircuits(options.circuits);
@@ -32,6 +36,7 @@ export function openWorld(
   const spendingRules = createSpendingRulesReader(services);
   // A developer's own tools and models run on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv !== "production" });
+  const kinds: KindDeps = { egress, composio: composioAccess(config), now: services.clock, log: services.log };
   return {
     circuits: () => circuits.snapshot(),
     modelOf: ({ config: agent }, { tenantId }) =>
@@ -66,6 +71,8 @@ export function openWorld(
           searchKnowledge: (input) => searchKnowledge(ctx, input),
           egress,
           builtin: builtinDeps(ctx),
+          openInstalled: (choice) => openInstalled(ctx, kinds, choice),
+          accountOf: (opened, tool) => toolAccount(ctx, kinds, opened, tool, claim.visitorId),
           secrets,
           circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
         },

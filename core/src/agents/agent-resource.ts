@@ -3,6 +3,7 @@ import type { Agent, AgentVersion } from "@agent-engine/protocol/resources.ts";
 import { maskSecrets } from "./agent-secrets.ts";
 import type { AgentEntity, AgentVersionEntity } from "../db/entities/entities.ts";
 import { masked } from "../secrets/mask.ts";
+import { withoutPins } from "./installed-choices.ts";
 import { isSecretReference, mapSecretSettings } from "../toolkits/secret-settings.ts";
 
 export function toAgent(entity: AgentEntity, published: AgentVersionEntity | null): Agent {
@@ -11,7 +12,8 @@ export function toAgent(entity: AgentEntity, published: AgentVersionEntity | nul
     name: entity.name,
     draft: maskSecrets(entity.draft),
     publishedVersion: entity.publishedVersion ?? null,
-    hasUnpublishedChanges: published === null || !isDeepStrictEqual(published.config, entity.draft),
+    hasUnpublishedChanges:
+      published === null || !isDeepStrictEqual(withoutPins(published.config), withoutPins(entity.draft)),
     createdAt: entity.createdAt.toISOString(),
     updatedAt: entity.updatedAt.toISOString(),
   };

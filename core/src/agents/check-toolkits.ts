@@ -5,14 +5,20 @@ import { BUILTIN_TOOLS, parseBuiltinSettings, unknownBuiltinTools } from "../too
 import { BUILTIN } from "../toolkits/builtin/builtin-tool.ts";
 import { parseHttpSettings } from "../toolkits/http/http-settings.ts";
 import { mapSecretSettings } from "../toolkits/secret-settings.ts";
+import { installedProblems, isInstalled } from "./installed-choices.ts";
 
 /** Refuses toolkits that do not exist and settings that would not work, when they are written rather than in a run. */
 export function checkToolkits(toolkits: AgentConfig["toolkits"]): void {
   const problems = toolkits.map(withoutMasks).flatMap((choice, index) => {
     const { toolkit, settings } = choice;
     if (toolkit === BUILTIN) return builtinProblems(choice).map((problem) => `toolkits[${index}].${problem}`);
-    if (toolkit !== "http")
-      return [`toolkits[${index}]: there is no toolkit ${JSON.stringify(toolkit)}; there are builtin and http`];
+    if (isInstalled(choice))
+      return installedProblems(choice).map((problem) => `toolkits[${index}].settings.${problem}`);
+    if (toolkit !== "http") {
+      return [
+        `toolkits[${index}]: there is no toolkit ${JSON.stringify(toolkit)}; there are builtin, http and those that you installed, by id`,
+      ];
+    }
     return (parseHttpSettings(settings).problems ?? []).map((problem) => `toolkits[${index}].settings: ${problem}`);
   });
   if (problems.length > 0) throw new ProblemError("invalid_request", `${problems.join("; ")}.`);

@@ -6,6 +6,7 @@ import { transactEntities } from "../db/entity-transaction.ts";
 import { keepToolkitSecrets } from "./agent-secrets.ts";
 import { auditedAgent, toAgent } from "./agent-resource.ts";
 import { checkToolkits } from "./check-toolkits.ts";
+import { checkInstalled } from "./installed-choices.ts";
 
 /** Makes an agent with a draft; it answers nobody until it is published. */
 export async function createAgent(ctx: Ctx, input: { name: string; config: AgentConfig }): Promise<Agent> {
@@ -13,6 +14,7 @@ export async function createAgent(ctx: Ctx, input: { name: string; config: Agent
   return transactEntities(ctx, async (em, tx) => {
     const now = new Date(ctx.services.clock());
     const id = ctx.services.newId("agent");
+    await checkInstalled(tx, input.config.toolkits);
     const toolkits = await keepToolkitSecrets(ctx, tx, id, input.config.toolkits, []);
     const agent = em.create(AgentEntity, {
       id,

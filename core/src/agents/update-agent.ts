@@ -6,6 +6,7 @@ import { forgetUnused, keepToolkitSecrets } from "./agent-secrets.ts";
 import { auditedAgent, toAgent } from "./agent-resource.ts";
 import { checkToolkits } from "./check-toolkits.ts";
 import { findAgent, publishedVersionOf } from "./find-agent.ts";
+import { checkInstalled } from "./installed-choices.ts";
 
 /** Changes the draft: the fields given, whole. What visitors meet stays the published version. */
 export async function updateAgent(
@@ -17,6 +18,7 @@ export async function updateAgent(
     const agent = await findAgent(em, input.agentId, { lock: true });
     const before = auditedAgent(agent);
     const { toolkits: current } = agent.draft;
+    if (input.config.toolkits) await checkInstalled(tx, input.config.toolkits);
     const toolkits = input.config.toolkits
       ? await keepToolkitSecrets(ctx, tx, agent.id, input.config.toolkits, current)
       : current;

@@ -104,7 +104,34 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
     input: "Say hello",
   });
   await spend(tenant, run.id, id);
+  await install(tenant, run.id);
   return id;
+}
+
+/** A toolkit, an account connected for it, and somebody on their way to connect it. */
+async function install({ id }: TestTenant, ofRun: string): Promise<void> {
+  const [tenant, toolkit, connection] = [uuidOf(id), uuidOf(newId("toolkit")), uuidOf(newId("conn"))];
+  const { owner } = spine;
+  await owner.query(
+    `insert into toolkits (id, tenant_id, kind, name, title, revision, created_at, updated_at)
+     values ($1, $2, 'http', 'shop', 'Shop', 1, now(), now())`,
+    [toolkit, tenant],
+  );
+  await owner.query(
+    `insert into toolkit_revisions (toolkit_id, revision, tenant_id, settings, tools, problems, created_at)
+     values ($1, 1, $2, '{}', '[]', '[]', now())`,
+    [toolkit, tenant],
+  );
+  await owner.query(
+    `insert into connections (id, tenant_id, toolkit_id, status, created_at, updated_at)
+     values ($1, $2, $3, 'active', now(), now())`,
+    [connection, tenant, toolkit],
+  );
+  await owner.query(
+    `insert into connection_links (state_hash, tenant_id, connection_id, run_id, url, account, expires_at, created_at)
+     values ($1, $2, $3, $4, 'https://accounts.example', '{}', now(), now())`,
+    [randomBytes(32), tenant, connection, uuidOf(ofRun)],
+  );
 }
 
 /** A price, a budget, what was used of it and what a run under way may use. */

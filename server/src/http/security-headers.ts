@@ -8,6 +8,8 @@ export type AnswerKind =
   /** The API reference: its page, and its scripts. */
   | "page"
   | "page file"
+  /** Where somebody comes back to who connected an account. */
+  | "return page"
   /** The OpenAPI document, which anybody's tools may read. */
   | "document"
   /** The widget's files, which every customer's page loads. */
@@ -43,6 +45,13 @@ export const SECURITY_HEADERS: Readonly<Record<AnswerKind, Readonly<Record<strin
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
   },
+  "return page": {
+    ...ALWAYS,
+    "content-security-policy":
+      "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+  },
   "page file": { ...ALWAYS, "content-security-policy": INERT, "cross-origin-resource-policy": "same-origin" },
   document: { ...ALWAYS, "content-security-policy": INERT, "cross-origin-resource-policy": "cross-origin" },
   widget: { ...ALWAYS, "content-security-policy": INERT, "cross-origin-resource-policy": "cross-origin" },
@@ -50,6 +59,7 @@ export const SECURITY_HEADERS: Readonly<Record<AnswerKind, Readonly<Record<strin
 
 /** By path: what is not known is data. */
 export function answerKind(path: string, status: number): AnswerKind {
+  if (path === "/v1/connections/callback" || path === "/v1/connections/start") return "return page";
   if (status >= 400) return "data";
   if (path === "/docs") return "page";
   if (path.startsWith("/docs/")) return "page file";

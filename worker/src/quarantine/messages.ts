@@ -11,6 +11,7 @@ export interface QuarantineSettings {
   secretKeys: readonly string[];
   models: Config["models"];
   nodeEnv: Config["nodeEnv"];
+  composio?: Config["composio"];
   logLevel: string;
   stuckSeconds: number;
   retryPolicy: RetryPolicy;

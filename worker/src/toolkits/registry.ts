@@ -2,13 +2,15 @@
 import { builtinToolkit } from "@agent-engine/core/toolkits/builtin/builtin.ts";
 import { parseBuiltinSettings } from "@agent-engine/core/toolkits/builtin/builtin-settings.ts";
 import { BUILTIN, type BuiltinDeps } from "@agent-engine/core/toolkits/builtin/builtin-tool.ts";
+import { isInstalled, shortName } from "@agent-engine/core/agents/installed-choices.ts";
+import type { OpenInstalled } from "@agent-engine/core/toolkits/installed/open-installed.ts";
 import { parseHttpSettings } from "@agent-engine/core/toolkits/http/http-settings.ts";
 import { isSecretReference, mapSecretSettings } from "@agent-engine/core/toolkits/secret-settings.ts";
 import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolContext, ToolDescription, Toolkit } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { AgentConfig, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
 import type { Circuit } from "../engine/circuit.ts";
-import type { BoundTool } from "../engine/bound-tool.ts";
+import type { BoundTool, ToolAccount } from "../engine/bound-tool.ts";
 import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
 import type { Egress } from "@agent-engine/core/net/egress.ts";
 import { httpToolkit } from "@agent-engine/core/toolkits/http/http.ts";
@@ -23,6 +25,10 @@ export interface ToolkitSources {
   egress: Egress;
   /** What the built-in tools act through. */
   builtin: BuiltinDeps;
+  /** Opens a toolkit that the tenant installed, or says why it cannot. */
+  openInstalled?: (choice: ToolkitChoice) => Promise<OpenInstalled | { problem: string }>;
+  /** Whose account a tool of it acts with. */
+  accountOf?: (opened: OpenInstalled, tool: ToolDescription) => ToolAccount | undefined;
   /** What references in settings stand for; null when they cannot be opened. */
   secrets?: ReadonlyMap<string, string> | null;
   /** The circuit of a toolkit at a host, for the run's tenant. */
@@ -47,10 +53,30 @@ export async function bindTools(
     await bindToolkit(bound, toolkit, () => "auto", context, sources);
   }
   for (const choice of agent.toolkits) {
+    if (isInstalled(choice)) {
+      await bindInstalled(bound, choice, context, sources);
+      continue;
+    }
     const toolkit = openToolkit(choice, sources, bound.problems);
     if (toolkit) await bindToolkit(bound, toolkit, (name) => policyOf(choice, toolkit, name), context, sources);
   }
   return bound;
+}
+
+async function bindInstalled(
+  bound: BoundTools,
+  choice: ToolkitChoice,
+  context: ToolContext,
+  sources: ToolkitSources,
+): Promise<void> {
+  const opened = (await sources.openInstalled?.(choice)) ?? { problem: "there are no installed toolkits here" };
+  if ("problem" in opened) {
+    bound.problems.push(`toolkit ${choice.toolkit}: ${opened.problem}`);
+    return;
+  }
+  const { toolkit } = opened;
+  const policyFor = (name: string, remote?: string) => policyOf(choice, toolkit, name, remote);
+  await bindToolkit(bound, toolkit, policyFor, context, sources, (tool) => sources.accountOf?.(opened, tool));
 }
 
 function openToolkit(choice: ToolkitChoice, sources: ToolkitSources, problems: string[]): Toolkit | null {
@@ -87,25 +113,29 @@ function openSecrets(choice: ToolkitChoice, secrets: ReadonlyMap<string, string>
   return isOpen ? opened : null;
 }
 
-/** A policy names a tool as the model sees it, or without its namespace. */
-function policyOf(choice: ToolkitChoice, toolkit: Toolkit, name: string): ToolPolicy {
-  const short = name.startsWith(`${toolkit.name}_`) ? name.slice(toolkit.name.length + 1) : name;
-  return choice.tools[name] ?? choice.tools[short] ?? choice.defaultPolicy;
+/** A policy names a tool as the model sees it, without its namespace, or as the other side does. */
+function policyOf(choice: ToolkitChoice, toolkit: Toolkit, name: string, remote = name): ToolPolicy {
+  return (
+    choice.tools[name] ?? choice.tools[shortName(toolkit.name, name)] ?? choice.tools[remote] ?? choice.defaultPolicy
+  );
 }
 
 async function bindToolkit(
   bound: BoundTools,
   toolkit: Toolkit,
-  policyFor: (name: string) => ToolPolicy,
+  policyFor: (name: string, remote?: string) => ToolPolicy,
   context: ToolContext,
   sources: ToolkitSources,
+  accountOf: (tool: ToolDescription) => ToolAccount | undefined = () => undefined,
 ): Promise<void> {
   const circuit = toolkit.host === null ? null : sources.circuitOf?.(toolkit.name, toolkit.host);
   for (const description of await toolkit.list()) {
     const { name } = description;
-    const policy = policyFor(name);
+    const remote = "remote" in description ? String(description.remote) : undefined;
+    const policy = policyFor(name, remote);
     if (policy === "off") continue;
-    const problem = problemOf(description, bound);
+    const account = accountOf(description);
+    const problem = problemOf(description, bound, account);
     if (problem !== null) {
       bound.problems.push(`tool ${name}: ${problem}`);
       continue;
@@ -115,19 +145,21 @@ async function bindToolkit(
       toolkit: toolkit.name,
       host: toolkit.host,
       ...(circuit ? { circuit } : {}),
+      ...(account ? { account } : {}),
       policy,
       deadlineMs: sources.deadlineMs ?? DEFAULT_DEADLINE_MS,
       checkArguments: argumentCheck(description.parameters),
-      call: (request) => toolkit.execute(name, { ...request, connection: null, context }),
+      call: (request) => toolkit.execute(name, { ...request, context }),
       classifyFailure: (error) => toolkit.classifyFailure(error),
     });
   }
 }
 
-function problemOf(description: ToolDescription, bound: BoundTools): string | null {
+function problemOf(description: ToolDescription, bound: BoundTools, account: ToolAccount | undefined): string | null {
   if (!TOOL_NAME.test(description.name)) return "its name is not valid for every model provider";
   if (bound.tools.some((tool) => tool.description.name === description.name)) return "another tool has the same name";
-  if (description.connection !== "none") return `it needs a ${description.connection} connection, and there is none`;
+  if (description.connection !== "none" && !account)
+    return `it needs a ${description.connection} connection, and there is none`;
   try {
     argumentCheck(description.parameters);
     return null;
