@@ -2,6 +2,7 @@
  * Runs experiments in one world, then checks all: one by one in sizes that take a machine's whole strength; in the quick
  * form those that disturb nobody at the same time.
  */
+import { inspect } from "node:util";
 import { violations } from "@agent-engine/testing/invariants.ts";
 import { atOnce } from "./at-once.ts";
 import type { Experiment, Form } from "./experiment.ts";
@@ -60,7 +61,8 @@ async function attempt(world: World, experiment: Experiment, options: ChaosOptio
   try {
     await experiment.run(world, trial);
   } catch (error) {
-    trial.must(false, `it broke off: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    // An error's own stack leaves out what caused it.
+    trial.must(false, `it broke off: ${inspect(error)}`);
   }
   const outcome = await finish();
   say(`${experiment.id} ${outcome.passed ? "passed" : "FAILED"} in ${outcome.seconds} s`);
