@@ -28,6 +28,8 @@ export interface AuditProblem {
 /** Whether a tenant's audit log is what was written. */
 export interface AuditVerdict {
   valid: boolean;
+  /** False: what was checked fits, and there is more. Ask again after `entries` and `lastHash`. */
+  isComplete: boolean;
   /** How many entries fit, from the first on. */
   entries: number;
   /** The hash of the last of them. */

@@ -9,7 +9,7 @@ import type { AuditEntry, AuditVerdict } from "@agent-engine/protocol/audit-log.
 import type { Budget, ModelPrice } from "@agent-engine/protocol/budgets.ts";
 import type { ProviderKey } from "@agent-engine/protocol/provider-keys.ts";
 import { audit } from "@agent-engine/core/audit/audit.ts";
-import type { Agent, Page, Run, Submission } from "@agent-engine/protocol/resources.ts";
+import type { Agent, Conversation, Page, Run, Submission } from "@agent-engine/protocol/resources.ts";
 import type { Schedule } from "@agent-engine/protocol/schedules.ts";
 import { transact } from "@agent-engine/core/db/transaction.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
@@ -27,7 +27,7 @@ const EXEMPT: Record<string, string> = {
   "POST /v1/conversations/{conversationId}/messages": "traffic: the message is in the conversation's log",
   "POST /v1/runs": "traffic: the run and its message are in the conversation's log",
   "POST /v1/invitations/read": "only looks: a POST so that the token is in no address",
-  "POST /v1/tenants": "an account makes a tenant of its own: the new tenant's log says who became its owner",
+  "POST /v1/tenants": "an account makes a tenant of its own: the new tenant's log begins with who made it",
 };
 
 let fixture: ServerFixture;
@@ -74,6 +74,12 @@ async function newSite(): Promise<Site> {
 
 async function newKey(): Promise<NewApiKey> {
   return act<NewApiKey>("POST", "/v1/api-keys", { name: "CI", scopes: ["agents:read"] });
+}
+
+async function takenOver(): Promise<string> {
+  const { id } = await act<Conversation>("POST", "/v1/conversations", { agentId: fixture.demo.agentId });
+  await act("POST", `/v1/conversations/${id}/takeover`, { name: "Ada" });
+  return id;
 }
 
 async function newSchedule(): Promise<Schedule> {
@@ -150,6 +156,11 @@ const EXERCISES: Record<string, () => Promise<unknown>> = {
     await act("POST", `/v1/sites/${id}/identity-secret`, {});
     return act("DELETE", `/v1/sites/${id}/identity`);
   },
+  "POST /v1/conversations/{conversationId}/takeover": () => takenOver(),
+  "POST /v1/conversations/{conversationId}/handback": async () =>
+    act("POST", `/v1/conversations/${await takenOver()}/handback`),
+  "POST /v1/conversations/{conversationId}/operator-messages": async () =>
+    act("POST", `/v1/conversations/${await takenOver()}/operator-messages`, { text: "Hello, I am Ada" }),
   "POST /v1/schedules": newSchedule,
   "DELETE /v1/schedules/{scheduleId}": async () => {
     const { id } = await newSchedule();
@@ -311,7 +322,7 @@ describe("the log over HTTP", () => {
       const { status, body } = await call(fixture, "GET", `/v1/audit-log?${query}`, { token: secret });
       expect([query, status, body.code]).toEqual([query, 400, "invalid_request"]);
     }
-    for (const query of ["seq=1", `hash=${"0".repeat(64)}`, "seq=1&hash=zz"]) {
+    for (const query of ["seq=1", "after=1", "after=0&afterHash=x", `hash=${"0".repeat(64)}`, "seq=1&hash=zz"]) {
       const { status } = await call(fixture, "GET", `/v1/audit-log/verify?${query}`, { token: secret });
       expect([query, status]).toEqual([query, 400]);
     }
@@ -349,6 +360,20 @@ describe("the log over HTTP", () => {
     expect((await check(kept?.hash ?? "")).body).toMatchObject({ valid: true });
     const other = createHash("sha256").update("another").digest("hex");
     expect((await check(other)).body).toMatchObject({ valid: false, problem: { kind: "rewritten", seq: kept?.seq } });
+  });
+
+  test("is checked in portions, so that no chain holds a request for long", async () => {
+    const ctx = ctxOf(fixture);
+    const fill = statement("test_fill", "select append_audit($1, $2) from generate_series(1, 1000)");
+    const entry = JSON.stringify({ action: "test.filled", at: "" });
+    for (let n = 0; n < 10; n++) await transact(ctx, (tx) => tx.query(fill, [uuidOf(ctx.tenantId), entry]));
+    const verify = async (query: string) =>
+      (await call<AuditVerdict>(fixture, "GET", `/v1/audit-log/verify${query}`, { token: secret })).body;
+    const first = await verify("");
+    expect(first).toMatchObject({ valid: true, isComplete: false, entries: 10_000 });
+    const last = await verify(`?after=${first.entries}&afterHash=${first.lastHash}`);
+    expect(last).toMatchObject({ valid: true, isComplete: true });
+    expect(last.lastHash).toBe((await list("?limit=1")).items[0]?.hash);
   });
 
   test("is for who has the permission, and shows another tenant nothing", async () => {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { AuditEntry } from "@agent-engine/protocol/audit-log.ts";
+import type { AuditEntry, AuditVerdict } from "@agent-engine/protocol/audit-log.ts";
 import { openSpine, openTenant, type Spine } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -7,8 +7,9 @@ import { inTenant, transact } from "../db/transaction.ts";
 import { uuidOf } from "../ids.ts";
 import { audit, type AuditChange } from "./audit.ts";
 import { canonicalJson } from "./canonical-json.ts";
+import { entryHash } from "./entry.ts";
 import { exportAuditLog, listAuditLog } from "./list-audit-log.ts";
-import { verifyAuditLog } from "./verify-audit-log.ts";
+import { verifyAuditLog, type KnownEntry } from "./verify-audit-log.ts";
 
 let spine: Spine;
 let tenant: TestTenant;
@@ -104,6 +105,56 @@ describe("the chain", () => {
   test("has no gap and no fork when many write at once", async () => {
     await Promise.all(Array.from({ length: 40 }, (_, n) => write(change(n))));
     expect(await verifyAuditLog(tenant.ctx)).toMatchObject({ valid: true, entries: base + 40, problem: null });
+  });
+
+  test("can be checked part by part, each from where the one before ended, and to the same verdict", async () => {
+    await fill(7);
+    const parts = async (): Promise<AuditVerdict[]> => {
+      const verdicts: AuditVerdict[] = [];
+      for (let last: AuditVerdict | null = null; last === null || !last.isComplete;) {
+        const after: KnownEntry | null = last && { seq: last.entries, hash: last.lastHash };
+        last = await verifyAuditLog(tenant.ctx, null, { after, atMost: 3 });
+        verdicts.push(last);
+        if (verdicts.length > 20) throw new Error("it does not end");
+      }
+      return verdicts;
+    };
+    const whole = await verifyAuditLog(tenant.ctx);
+    expect(whole).toMatchObject({ valid: true, isComplete: true, entries: base + 7 });
+    const fine = await parts();
+    expect(fine.map(({ entries }) => entries)).toEqual(
+      Array.from({ length: Math.ceil((base + 7) / 3) }, (_, n) => Math.min((n + 1) * 3, base + 7)),
+    );
+    expect(fine.at(-1)).toEqual(whole);
+    await tamper('update audit_log set entry = \'{"action":"x","at":""}\' where tenant_id = $1 and seq = $2', 5);
+    expect((await parts()).at(-1)).toMatchObject({ valid: false, problem: { kind: "changed", seq: base + 5 } });
+  });
+
+  test("is found out by a part alone: another beginning, a cut off end, a forged entry at its very end", async () => {
+    await fill(4);
+    const { entries, lastHash } = await verifyAuditLog(tenant.ctx);
+    const from = (seq: number, hash: string) => verifyAuditLog(tenant.ctx, null, { after: { seq, hash }, atMost: 10 });
+    expect(await from(entries, lastHash)).toMatchObject({ valid: true, isComplete: true, entries });
+    const other = "ab".repeat(32);
+    expect(await from(entries, other)).toMatchObject({ valid: false, problem: { kind: "rewritten", seq: entries } });
+    expect(await from(entries - 2, other)).toMatchObject({ problem: { kind: "unlinked", seq: entries - 1 } });
+    expect(await from(entries + 5, other)).toMatchObject({ problem: { kind: "missing", seq: entries + 1 } });
+    const { rows } = await spine.owner.query("select hash from audit_log where tenant_id = $1 and seq = $2", [
+      uuidOf(tenant.id),
+      entries,
+    ]);
+    const entry = '{"action":"forged","at":""}';
+    const forged = entryHash(rows[0].hash, tenant.id, entries + 1, entry);
+    await spine.owner.query(
+      "insert into audit_log (tenant_id, seq, entry, previous_hash, hash) values ($1, $2, $3, $4, $5)",
+      [uuidOf(tenant.id), entries + 1, entry, rows[0].hash, forged],
+    );
+    for (const atMost of [entries, Infinity]) {
+      expect(await verifyAuditLog(tenant.ctx, null, { after: null, atMost })).toMatchObject({
+        valid: false,
+        problem: { kind: "unexpected", seq: entries + 1 },
+      });
+    }
   });
 
   test("can be checked from an export alone, by what the documents say", async () => {

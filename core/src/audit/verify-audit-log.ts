@@ -24,8 +24,19 @@ const headOf = statement<{ last_seq: string; last_hash: Buffer }>(
 
 const PORTION = 1_000;
 
+/** Which part of the chain is checked. */
+export interface CheckedPart {
+  /** The entry that a check before ended with, by what it answered; null begins with the first. */
+  after: KnownEntry | null;
+  /** Entries at most, in portions. */
+  atMost: number;
+}
+
+const EVERYTHING: CheckedPart = { after: null, atMost: Infinity };
+
 /**
- * Reads the tenant's whole chain and computes every hash again; answers the first place where it does not fit.
+ * Reads the tenant's chain and computes every hash again; answers the first place where it does not fit. Of a part, what
+ * was answered leads on to the next: `entries` and `lastHash` are its `after`.
  *
  * - changed: the entry's text, number or place is not what was hashed
  * - missing: entries are gone, from the middle or from the end
@@ -33,21 +44,36 @@ const PORTION = 1_000;
  * - unexpected: entries that nobody added by the function that adds
  * - rewritten: the chain is whole, but not the one that `known` was part of
  */
-export async function verifyAuditLog(ctx: Ctx, known: KnownEntry | null = null): Promise<AuditVerdict> {
+export async function verifyAuditLog(
+  ctx: Ctx,
+  known: KnownEntry | null = null,
+  { after, atMost }: CheckedPart = EVERYTHING,
+): Promise<AuditVerdict> {
   // Before the entries: what is added while they are read only makes the chain longer.
   const tenant = uuidOf(ctx.tenantId);
   const [head] = await transact(ctx, (tx) => tx.query(headOf, [tenant]));
   const end = { seq: Number(head?.last_seq ?? 0), hash: head?.last_hash ?? CHAIN_START };
-  let seq = 0;
-  let hash: Buffer = CHAIN_START;
+  let seq = after?.seq ?? 0;
+  let hash: Buffer = after ? Buffer.from(after.hash, "hex") : CHAIN_START;
+  const enough = seq + atMost;
   const broken = (at: number, kind: AuditProblem["kind"], detail: string): AuditVerdict => ({
     valid: false,
+    isComplete: true,
     entries: seq,
     lastHash: hash.toString("hex"),
     problem: { seq: at, kind, detail },
   });
+  if (after && after.seq > end.seq) {
+    seq = end.seq;
+    return broken(end.seq + 1, "missing", `You know an entry ${after.seq}; the chain ends with entry ${end.seq}.`);
+  }
+  if (after?.seq === end.seq && !hash.equals(end.hash)) {
+    return broken(end.seq, "rewritten", `Entry ${end.seq} has another hash than the one you know.`);
+  }
   for (;;) {
-    const rows = await transact(ctx, (tx) => tx.query(portion, [tenant, seq, PORTION]));
+    // One beyond the end of the part as well, where the chain should end there: somebody may have forged it.
+    const wanted = Math.max(1, Math.min(PORTION, enough - seq));
+    const rows = await transact(ctx, (tx) => tx.query(portion, [tenant, seq, wanted]));
     for (const row of rows) {
       const at = Number(row.seq);
       if (at !== seq + 1) {
@@ -69,7 +95,10 @@ export async function verifyAuditLog(ctx: Ctx, known: KnownEntry | null = null):
       seq = at;
       hash = row.hash;
     }
-    if (rows.length < PORTION) break;
+    if (seq >= enough && seq < end.seq) {
+      return { valid: true, isComplete: false, entries: seq, lastHash: hash.toString("hex"), problem: null };
+    }
+    if (rows.length < wanted || seq > enough) break;
   }
   if (seq < end.seq) {
     return broken(
@@ -95,5 +124,5 @@ async function unexpected(
   if (last.seq > end) {
     return broken(end + 1, "unexpected", `The chain ended with entry ${end}; entry ${end + 1} was not added by it.`);
   }
-  return { valid: true, entries: last.seq, lastHash: last.hash.toString("hex"), problem: null };
+  return { valid: true, isComplete: true, entries: last.seq, lastHash: last.hash.toString("hex"), problem: null };
 }

@@ -3,8 +3,8 @@
  * `docs/limits.md` lists.
  */
 
-/** What a request does, for its limit: `message` begins a run, `session` lets a visitor in. */
-export type RateClass = "read" | "write" | "message" | "session";
+/** What a request does, for its limit: `message` begins a run, `session` lets a visitor in, `heavy` reads very much. */
+export type RateClass = "read" | "write" | "message" | "session" | "heavy";
 
 /**
  * By what is done and whom it holds for: `key` is a secret key or a member, `conversation` what one caller writes in one.
@@ -26,6 +26,9 @@ const PRODUCTION_LIMITS = {
   "message.conversation": 30,
   "session.address": 120,
   "session.tenant": 6_000,
+  "heavy.address": 240,
+  "heavy.key": 120,
+  "heavy.tenant": 240,
   "connections.address": 500,
   "connections.visitor": 12,
   "connections.key": 2_000,

@@ -62,7 +62,10 @@ export function createRateLimiter({ counters, limits, limitsOf }: RateLimiterOpt
       const kind = rate === "session" ? "write" : rate;
       const standings: Promise<Standing>[] = [];
       const caller = callerOf(actor);
-      if (caller) standings.push(count(`${kind}.${caller.subject}`, caller.id, own));
+      // Visitors may do nothing heavy: theirs are refused, and counted as what they are.
+      if (caller?.subject === "visitor")
+        standings.push(count(`${kind === "heavy" ? "read" : kind}.visitor`, caller.id, own));
+      else if (caller) standings.push(count(`${kind}.key`, caller.id, own));
       standings.push(count(`${kind}.tenant`, tenantId, own));
       if (kind === "message" && caller && conversationId !== undefined) {
         // With the caller in it: nobody uses up somebody else's share by naming their conversation.

@@ -37,6 +37,7 @@ export const auditEntrySchema: z.ZodType<AuditEntry> = z
 export const auditVerdictSchema: z.ZodType<AuditVerdict> = z
   .object({
     valid: z.boolean(),
+    isComplete: z.boolean(),
     entries: z.int(),
     lastHash: hash,
     problem: z

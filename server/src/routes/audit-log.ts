@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { exportAuditLog, listAuditLog, type AuditFilter } from "@agent-engine/core/audit/list-audit-log.ts";
-import { verifyAuditLog } from "@agent-engine/core/audit/verify-audit-log.ts";
+import { verifyAuditLog, type KnownEntry } from "@agent-engine/core/audit/verify-audit-log.ts";
 import type { Api } from "../http/api.ts";
 import { pageQuery, pageRequest, wholeNumber } from "../http/paging.ts";
 import { pageSchema } from "../openapi/schemas.ts";
@@ -21,17 +21,24 @@ const auditQuery = pageQuery.extend({
   to: moment.optional().openapi({ format: "date-time", description: "Before this time." }),
 });
 
+/** Some 100 ms of work: what one request may ask for, however long the chain is. */
+const CHECKED_AT_ONCE = 10_000;
+
+const seq = wholeNumber(1, Number.MAX_SAFE_INTEGER).optional().openapi({ type: "integer" });
+const hash = z
+  .string()
+  .regex(/^[0-9a-fA-F]{64}$/, "must be 64 hex digits")
+  .optional();
+
 const verifyQuery = z
-  .object({
-    seq: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional().openapi({ type: "integer" }),
-    hash: z
-      .string()
-      .regex(/^[0-9a-fA-F]{64}$/, "must be 64 hex digits")
-      .optional(),
-  })
+  .object({ seq, hash, after: seq, afterHash: hash })
   .refine(({ seq, hash }) => (seq === undefined) === (hash === undefined), {
     path: ["hash"],
     message: "must be there together with `seq`: they name an entry you know",
+  })
+  .refine(({ after, afterHash }) => (after === undefined) === (afterHash === undefined), {
+    path: ["afterHash"],
+    message: "must be there together with `after`: they are `lastHash` and `entries` of the answer before",
   });
 
 export function auditLogRoutes(api: Api): void {
@@ -59,15 +66,23 @@ export function auditLogRoutes(api: Api): void {
       tag,
       summary: "Check that the audit log is what was written",
       description:
-        "Computes the whole chain again and answers the first place where it does not fit. Give `seq` and `hash` of an entry that you kept, to notice also that the chain was made anew as a whole.",
+        "Computes the chain again and answers the first place where it does not fit, 10,000 entries at a time: while `isComplete` is false, ask again with `after` and `afterHash`, the `entries` and `lastHash` of the answer before. Give `seq` and `hash` of an entry that you kept with each, to notice also that the chain was made anew as a whole.",
       access: read,
+      rate: "heavy",
       query: verifyQuery,
       status: 200,
       answer: auditVerdictSchema,
     },
-    ({ ctx, query: { seq, hash } }) =>
-      verifyAuditLog(ctx, seq === undefined || hash === undefined ? null : { seq, hash }),
+    ({ ctx, query }) =>
+      verifyAuditLog(ctx, entryOf(query.seq, query.hash), {
+        after: entryOf(query.after, query.afterHash),
+        atMost: CHECKED_AT_ONCE,
+      }),
   );
+}
+
+function entryOf(seq: number | undefined, hash: string | undefined): KnownEntry | null {
+  return seq === undefined || hash === undefined ? null : { seq, hash };
 }
 
 function filterOf({ actor, action, target, from, to }: z.infer<typeof auditQuery>): AuditFilter {

@@ -53,6 +53,7 @@ export function visitorRoutes(api: Api, revocations: Pick<Revocations, "refresh"
     {
       method: "get",
       path: "/v1/visitors/{visitorId}/export",
+      rate: "heavy",
       tag,
       summary: "Export everything about a visitor",
       access: read,
