@@ -18,6 +18,7 @@ import { ToolkitsMigration } from "./migration-20261124-toolkits.ts";
 import { OperatorsMigration } from "./migration-20261124-operators.ts";
 import { SchedulesMigration } from "./migration-20261124-schedules.ts";
 import { AccountChangesMigration } from "./migration-20261124-account-changes.ts";
+import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -42,6 +43,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261124-schedules": SchedulesMigration,
   "20261124-operators": OperatorsMigration,
   "20261124-account-changes": AccountChangesMigration,
+  "20261124-webhook-receipts": WebhookReceiptsMigration,
 };
 
 /** What the migrator runs, oldest first. */

@@ -19,4 +19,5 @@ export const MIGRATION_NAMES = [
   "20261124-schedules",
   "20261124-operators",
   "20261124-account-changes",
+  "20261124-webhook-receipts",
 ] as const;
