@@ -72,10 +72,17 @@ export interface Job {
   dispatchedAt: string | null;
 }
 
-/** Answer of `POST …/messages` and `POST /v1/runs`: 202. */
+/** Answer of `POST /v1/runs`: 202. */
 export interface Submission {
   message: Message;
   run: Run;
+}
+
+/** Answer of `POST …/messages`: 202. */
+export interface SentMessage {
+  message: Message;
+  /** Null while a person of the team has the conversation: they answer, and no agent does. */
+  run: Run | null;
 }
 
 export interface Visitor {

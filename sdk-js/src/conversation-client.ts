@@ -5,7 +5,7 @@
 import { deliver } from "@agent-engine/protocol/deliver.ts";
 import type { Envelope } from "@agent-engine/protocol/envelope.ts";
 import type { Hint } from "@agent-engine/protocol/realtime.ts";
-import type { Conversation, EventPage, Submission } from "@agent-engine/protocol/resources.ts";
+import type { Conversation, EventPage, SentMessage } from "@agent-engine/protocol/resources.ts";
 import { initialState, type ConversationState } from "@agent-engine/protocol/state.ts";
 import { backoffMs, delay, retrying } from "./backoff.ts";
 import { createConnection } from "./connection.ts";
@@ -203,7 +203,7 @@ export function createConversationClient(options: ConversationClientOptions): Co
           enter(id);
         }
         const body = { clientMessageId, text };
-        const { message } = await call<Submission>(`conversations/${state.conversationId}/messages`, { body });
+        const { message } = await call<SentMessage>(`conversations/${state.conversationId}/messages`, { body });
         patchOutgoing(clientMessageId, { messageId: message.id });
         if (state.connection.status !== "live") refresh();
       } catch (error) {

@@ -5,7 +5,6 @@
 import { createAppender, type Appender } from "@agent-engine/core/events/appender.ts";
 import { RunLog } from "@agent-engine/core/events/run-log.ts";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
-import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { inTenant } from "@agent-engine/core/db/transaction.ts";
 import { idOf, newId, uuidOf } from "@agent-engine/core/ids.ts";
@@ -17,6 +16,7 @@ import type { ConversationEvent, Interrupt } from "@agent-engine/protocol/events
 import type { SiteId, VisitorId } from "@agent-engine/protocol/ids.ts";
 import type { AgentConfig, QueueClass, Submission } from "@agent-engine/protocol/resources.ts";
 import pg from "pg";
+import { submit } from "./submit.ts";
 import { createTestTenant, openTestServices, type TestServices, type TestTenant } from "./tenants.ts";
 
 export interface Rung extends Doorbell {
@@ -75,9 +75,9 @@ export async function startConversation({ ctx, agentId }: Pick<TestTenant, "ctx"
 
 let messages = 0;
 
-/** Sends a message of its own `clientMessageId`. */
+/** Sends a message of its own `clientMessageId`, which a run answers. */
 export function ask(ctx: Ctx, conversationId: string, text = "When do you open?"): Promise<Submission> {
-  return sendMessage(ctx, { conversationId, clientMessageId: `m${++messages}`, text });
+  return submit(ctx, { conversationId, clientMessageId: `m${++messages}`, text });
 }
 
 /** A worker that lives until `killWorker`. */

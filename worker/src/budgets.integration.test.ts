@@ -3,7 +3,7 @@ import { createBudget, type CreateBudget } from "@agent-engine/core/budgets/crea
 import { getBudget } from "@agent-engine/core/budgets/get-budget.ts";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
-import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
+import { submit } from "@agent-engine/testing/submit.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { setModelPrice } from "@agent-engine/core/models/model-prices.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
@@ -70,7 +70,7 @@ async function race(tenant: TestTenant, runs: number, text: string): Promise<Run
     Array.from({ length: runs }, async () => {
       const visitor = await visitorOf(tenant);
       const { id } = await createConversation(visitor, {});
-      return (await sendMessage(visitor, { conversationId: id, clientMessageId: "m1", text })).run;
+      return (await submit(visitor, { conversationId: id, clientMessageId: "m1", text })).run;
     }),
   );
   return Promise.all(
@@ -211,7 +211,7 @@ test("one visitor's budget is spent by them alone", async () => {
   const visitor = await visitorOf(tenant);
   const { id } = await createConversation(visitor, {});
   const ask = async (n: number) => {
-    const { run } = await sendMessage(visitor, { conversationId: id, clientMessageId: `m${n}`, text: "Hello" });
+    const { run } = await submit(visitor, { conversationId: id, clientMessageId: `m${n}`, text: "Hello" });
     return waitFor(async () => ((await getRun(tenant.ctx, run.id)).finishedAt ? getRun(tenant.ctx, run.id) : null), {
       describe: "the run's end",
     });

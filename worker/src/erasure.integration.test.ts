@@ -5,7 +5,7 @@ import { verifyAuditLog } from "@agent-engine/core/audit/verify-audit-log.ts";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
 import { getConversation } from "@agent-engine/core/conversations/get-conversation.ts";
-import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
+import { submit } from "@agent-engine/testing/submit.ts";
 import { conversationState } from "@agent-engine/core/events/conversation-state.ts";
 import { readEvents } from "@agent-engine/core/events/read-events.ts";
 import { idempotent } from "@agent-engine/core/idempotency/idempotent.ts";
@@ -73,7 +73,7 @@ async function fill(chat: Chat): Promise<{ person: Ctx; runIds: string[] }> {
   const person = await identified(chat);
   expect((await getConversation(person, chat.conversationId)).visitorId).toBe(visitorOf({ ...chat, visitor: person }));
   const ask = async (text: string, ctx = person) =>
-    (await sendMessage(ctx, { conversationId: chat.conversationId, clientMessageId: newId("m"), text })).run;
+    (await submit(ctx, { conversationId: chat.conversationId, clientMessageId: newId("m"), text })).run;
 
   const done = await ask(say(SAID, { steps: [calls("look", ARGUED)] }, { steps: [says(`I see, ${TOLD}.`)] }));
   expect((await chat.ended(done.id)).status).toBe("completed");
@@ -154,7 +154,7 @@ describe("a person who is erased", () => {
     await expect(getConversation(person, chat.conversationId)).rejects.toMatchObject(missing);
     await expect(createConversation(person, {})).rejects.toMatchObject(missing);
     const message = { conversationId: chat.conversationId, clientMessageId: "late", text: SAID };
-    await expect(sendMessage(person, message)).rejects.toMatchObject(missing);
+    await expect(submit(person, message)).rejects.toMatchObject(missing);
     for (const id of [visitorId, anonymous]) await expect(getVisitor(chat.staff, id)).rejects.toMatchObject(missing);
     expect((await listVisitors(chat.staff, { limit: 10, cursor: null })).items).toEqual([]);
     expect(await eraseVisitor(chat.staff, visitorId)).toEqual({ visitorId, status: "erased" });
@@ -183,7 +183,7 @@ describe("a person who is erased", () => {
       runs: {},
       activeRunId: null,
     });
-    const { run } = await sendMessage(chat.staff, {
+    const { run } = await submit(chat.staff, {
       conversationId: chat.conversationId,
       clientMessageId: "after",
       text: "are you there?",
@@ -216,7 +216,7 @@ describe("a person who is erased", () => {
     const visitorId = visitorOf(chat);
     const writing = Array.from({ length: 20 }, async (_, n) => {
       const { id } = await createConversation(chat.visitor, {});
-      await sendMessage(chat.visitor, { conversationId: id, clientMessageId: `${n}`, text: SAID });
+      await submit(chat.visitor, { conversationId: id, clientMessageId: `${n}`, text: SAID });
     });
     const erasing = [1, 2].map(() => eraseVisitor(chat.staff, visitorId));
     await Promise.allSettled(writing);

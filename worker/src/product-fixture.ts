@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
-import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
+import { submit } from "@agent-engine/testing/submit.ts";
 import { conversationState } from "@agent-engine/core/events/conversation-state.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { cancelRun } from "@agent-engine/core/runs/cancel-run.ts";
@@ -210,7 +210,7 @@ async function openChat(product: Product, tenant: TestTenant): Promise<Chat> {
     visitor,
     staff,
     ask: async (text) =>
-      (await sendMessage(visitor, { conversationId, clientMessageId: `m${++messages}`, text: `${tag} ${text}` })).run,
+      (await submit(visitor, { conversationId, clientMessageId: `m${++messages}`, text: `${tag} ${text}` })).run,
     settled: (runId) => until(runId, ({ status }) => status !== "queued" && status !== "running", "to end or wait"),
     ended: (runId) => until(runId, ({ finishedAt }) => finishedAt !== null, "to end"),
     answered: async (text) => chat.settled((await chat.ask(text)).id),

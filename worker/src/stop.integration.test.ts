@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
-import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
+import { submit } from "@agent-engine/testing/submit.ts";
 import { openDatabase } from "@agent-engine/core/db/database.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { getRun } from "@agent-engine/core/runs/get-run.ts";
@@ -38,7 +38,7 @@ test("a worker that stops while Redis is gone still gives its runs back, in good
   const worker = await startWorker({ services, config: { nodeEnv: "test", workerConcurrency: 4 } });
   const { id: conversationId } = await createConversation(ctx, { agentId });
   const text = say("Tell", { gapMs: 100, steps: [{ kind: "tokens", count: 1_000 }] });
-  const { run } = await sendMessage(ctx, { conversationId, clientMessageId: "m", text });
+  const { run } = await submit(ctx, { conversationId, clientMessageId: "m", text });
   await waitFor(async () => (await getRun(ctx, run.id)).status === "running", { describe: "the run to start" });
   await redis.kill();
   await waitFor(() => !services.bus.isHealthy(), { describe: "the loss to be noticed" });
@@ -88,7 +88,7 @@ test("a worker that stops with a call that hears no signal leaves in time and in
   const worker = await startWorker({ services, config, world: deafWorld() });
   const { id: conversationId } = await createConversation(ctx, { agentId });
   const text = say("Pay", { steps: [{ kind: "toolCall", name: "pay", arguments: {} }] });
-  const { run } = await sendMessage(ctx, { conversationId, clientMessageId: "m", text });
+  const { run } = await submit(ctx, { conversationId, clientMessageId: "m", text });
   await began.promise;
 
   await stopsInTime(worker);
@@ -111,7 +111,7 @@ test("a worker that stops while Postgres is behind a dead line leaves in time; i
   const worker = await startWorker({ services: { ...services, db }, config });
   const { id: conversationId } = await createConversation(ctx, { agentId });
   const text = say("Tell", { gapMs: 20, steps: [{ kind: "tokens", count: 200 }] });
-  const { run } = await sendMessage(ctx, { conversationId, clientMessageId: "m", text });
+  const { run } = await submit(ctx, { conversationId, clientMessageId: "m", text });
   await waitFor(async () => (await getRun(ctx, run.id)).status === "running", { describe: "the run to start" });
   await proxy.setMode({ kind: "blackhole" });
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
-import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
+import { submit } from "@agent-engine/testing/submit.ts";
 import type { Database } from "@agent-engine/core/db/database.ts";
 import { conversationState } from "@agent-engine/core/events/conversation-state.ts";
 import { cancelRun } from "@agent-engine/core/runs/cancel-run.ts";
@@ -36,7 +36,7 @@ test("a claim whose answer was lost is found and executed, though its worker liv
   });
   const { ctx, agentId } = await createTestTenant(services);
   const { id: conversationId } = await createConversation(ctx, { agentId });
-  const { run } = await sendMessage(ctx, { conversationId, clientMessageId: "m", text: "Hello" });
+  const { run } = await submit(ctx, { conversationId, clientMessageId: "m", text: "Hello" });
   await waitFor(async () => (await getRun(ctx, run.id)).finishedAt !== null, { describe: "the run to end" });
   expect(lost).toBe(1);
   expect(await getRun(ctx, run.id)).toMatchObject({ status: "completed", attempt: 2 });
@@ -52,7 +52,7 @@ test("a cancelled run hangs up on a silent model within seconds, though the bus 
   const { ctx, agentId } = await createTestTenant(services);
   const { id: conversationId } = await createConversation(ctx, { agentId });
   const text = say("Well", { steps: [{ kind: "tokens", count: 3 }, { kind: "stall" }] });
-  const { run } = await sendMessage(ctx, { conversationId, clientMessageId: "m", text });
+  const { run } = await submit(ctx, { conversationId, clientMessageId: "m", text });
   const request = await waitFor(() => models.requests.at(-1), { describe: "the model to be asked" });
   await waitFor(
     async () => (await conversationState(ctx, { conversationId }, "all")).messages.at(-1)?.text.includes("token2"),

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createConversation } from "@agent-engine/core/conversations/create-conversation.ts";
-import { sendMessage } from "@agent-engine/core/conversations/send-message.ts";
+import { submit } from "@agent-engine/testing/submit.ts";
 import { conversationState } from "@agent-engine/core/events/conversation-state.ts";
 import { readEvents } from "@agent-engine/core/events/read-events.ts";
 import { createDocument } from "@agent-engine/core/knowledge/create-document.ts";
@@ -37,7 +37,7 @@ afterAll(async () => {
 test("a message is answered from the documents, with a citation, as one gap-free log", async () => {
   const { ctx, agentId } = tenant;
   const conversation = await createConversation(ctx, { agentId });
-  const { run } = await sendMessage(ctx, {
+  const { run } = await submit(ctx, {
     conversationId: conversation.id,
     clientMessageId: "m1",
     text: "How long does delivery take?",

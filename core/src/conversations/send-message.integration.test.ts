@@ -23,7 +23,7 @@ import { idempotent } from "../idempotency/idempotent.ts";
 import { newId, uuidOf } from "../ids.ts";
 import { getRun } from "../runs/get-run.ts";
 import { startRun } from "../runs/start-run.ts";
-import { sendMessage } from "./send-message.ts";
+import { submit } from "@agent-engine/testing/submit.ts";
 
 let spine: Spine;
 let tenant: TestTenant;
@@ -63,7 +63,7 @@ describe("a message", () => {
     const published: PublishedBatch[] = [];
     const { leave } = spine.services.bus.subscribe(conversationId, (batch) => published.push(batch));
     const ctx = { ...tenant.ctx, correlationId: "c-1" };
-    const { message, run } = await sendMessage(ctx, { conversationId, clientMessageId: "m", text: "  Hello? \n" });
+    const { message, run } = await submit(ctx, { conversationId, clientMessageId: "m", text: "  Hello? \n" });
     leave();
 
     expect(message).toEqual({
@@ -149,7 +149,7 @@ describe("the same clientMessageId", () => {
       [conversationId, tenant.ctx],
       [own, ctx],
     ] as const) {
-      const send = () => sendMessage(asWhom, { conversationId: id, clientMessageId: "same", text: "hi" });
+      const send = () => submit(asWhom, { conversationId: id, clientMessageId: "same", text: "hi" });
       const answers = await Promise.all(Array.from({ length: 50 }, send));
       expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
       expect(await leftBehind(id)).toEqual({ messages: 1, runs: 1, events: 3, jobs: 1, head: 3 });
@@ -161,7 +161,7 @@ describe("the same clientMessageId", () => {
     const conversationId = await startConversation(tenant);
     const texts = ["one", "two", "three"];
     const answers = await Promise.allSettled(
-      texts.map((text) => sendMessage(tenant.ctx, { conversationId, clientMessageId: "same", text })),
+      texts.map((text) => submit(tenant.ctx, { conversationId, clientMessageId: "same", text })),
     );
     expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
     for (const answer of answers) {
@@ -172,7 +172,7 @@ describe("the same clientMessageId", () => {
 
   test("answers the same after the run has ended, and belongs to its conversation alone", async () => {
     const conversationId = await startConversation(tenant);
-    const send = (id: string) => sendMessage(tenant.ctx, { conversationId: id, clientMessageId: "same", text: "hi" });
+    const send = (id: string) => submit(tenant.ctx, { conversationId: id, clientMessageId: "same", text: "hi" });
     const first = await send(conversationId);
     await (await work(spine, worker, first.run.id)).complete();
     const again = await send(conversationId);
@@ -185,7 +185,7 @@ describe("the same clientMessageId", () => {
   test("shows a visitor no more of a waiting run than the run itself does", async () => {
     const ctx = await visitorOf(tenant);
     const conversationId = await startConversation({ ...tenant, ctx });
-    const send = () => sendMessage(ctx, { conversationId, clientMessageId: "same", text: "hi" });
+    const send = () => submit(ctx, { conversationId, clientMessageId: "same", text: "hi" });
     const { run } = await send();
     await (await work(spine, worker, run.id)).wait({ reason: "operator", metadata: { code: "secret" } });
     const again = await send();

@@ -1,7 +1,7 @@
-import type { Submission } from "@agent-engine/protocol/resources.ts";
+import type { SentMessage } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
 import { parseId } from "../ids.ts";
-import { submitRun } from "../runs/submit-run.ts";
+import { submitMessage } from "../runs/submit-run.ts";
 
 export interface SendMessage {
   conversationId: string;
@@ -10,8 +10,8 @@ export interface SendMessage {
   text: string;
 }
 
-/** Takes a visitor's message and starts the run that answers it, in one transaction. */
-export async function sendMessage(ctx: Ctx, input: SendMessage): Promise<Submission> {
+/** Takes a visitor's message and starts the run that answers it, in one transaction. A person's turn needs no run. */
+export async function sendMessage(ctx: Ctx, input: SendMessage): Promise<SentMessage> {
   const conversationId = parseId("conv", input.conversationId, "conversation");
-  return submitRun(ctx, { ...input, conversationId });
+  return submitMessage(ctx, { ...input, conversationId });
 }

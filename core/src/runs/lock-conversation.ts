@@ -1,4 +1,4 @@
-import type { AgentConfig, RunStatus, Submission } from "@agent-engine/protocol/resources.ts";
+import type { AgentConfig, RunStatus, SentMessage } from "@agent-engine/protocol/resources.ts";
 import type { Interrupt } from "@agent-engine/protocol/events.ts";
 import type { Ctx } from "../context.ts";
 import { statement } from "../db/statement.ts";
@@ -22,7 +22,7 @@ export interface LockedConversation {
   activeRun: { id: string; status: RunStatus; interrupts: Interrupt[] } | null;
   hasQueuedRuns: boolean;
   /** What an earlier message with the same `clientMessageId` became. */
-  known: Submission | null;
+  known: SentMessage | null;
 }
 
 interface LockRow {
@@ -65,11 +65,11 @@ export async function lockConversation(
     activeRun: active ? { ...active, id: idOf("run", active.id) } : null,
     hasQueuedRuns: open.some((run) => run.status === "queued"),
     known:
-      row.known_message && row.known_run
-        ? {
+      row.known_message === null
+        ? null
+        : {
             message: messageOfJson(row.known_message),
-            run: runOfJson(row.known_run, ctx.actor.kind === "visitor" ? "all" : "staff"),
-          }
-        : null,
+            run: row.known_run && runOfJson(row.known_run, ctx.actor.kind === "visitor" ? "all" : "staff"),
+          },
   };
 }

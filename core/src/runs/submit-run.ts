@@ -1,6 +1,7 @@
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
-import type { QueueClass, Submission } from "@agent-engine/protocol/resources.ts";
+import type { QueueClass, SentMessage, Submission } from "@agent-engine/protocol/resources.ts";
 import type { Ctx } from "../context.ts";
+import { storeMessage } from "../conversations/store-message.ts";
 import { visitorUuid } from "../conversations/get-conversation.ts";
 import { statement } from "../db/statement.ts";
 import { atOnce, transact, type Tx } from "../db/transaction.ts";
@@ -41,15 +42,30 @@ const storeIfIdle = statement<StoredRow>(
 );
 
 /**
- * Takes a message in one transaction: the message, its run, the log's events and the doorbell's record. The same
- * `clientMessageId` answers what the first one did; with another text it is refused.
+ * The same for a caller that asks for a run, and not only to be heard.
+ * @throws ProblemError `conflict` while a person has the conversation
  */
 export async function submitRun(ctx: Ctx, input: SubmitRun): Promise<Submission> {
+  const { message, run } = await submitMessage(ctx, input, "refused");
+  if (!run) throw new Error("a run was not refused, and not started");
+  return { message, run };
+}
+
+/**
+ * Takes a message in one transaction: the message, its run, the log's events and the doorbell's record. The same
+ * `clientMessageId` answers what the first one did; with another text it is refused. While a person has the
+ * conversation there is no run.
+ */
+export async function submitMessage(
+  ctx: Ctx,
+  input: SubmitRun,
+  whileOperator: "stored" | "refused" = "stored",
+): Promise<SentMessage> {
   if (!ctx.tx) {
     const stored = await submitIfIdle(ctx, input);
     if (stored) return stored;
   }
-  return transact(ctx, (tx) => submitLocked(ctx, tx, input));
+  return transact(ctx, (tx) => submitLocked(ctx, tx, input, whileOperator));
 }
 
 /** One round trip, which is all that most messages need. */
@@ -73,9 +89,20 @@ function submitIfIdle(ctx: Ctx, input: SubmitRun): Promise<Submission | null> {
 }
 
 /** Every other case: the message may be known, a run may be under way. */
-async function submitLocked(ctx: Ctx, tx: Tx, input: SubmitRun): Promise<Submission> {
+async function submitLocked(
+  ctx: Ctx,
+  tx: Tx,
+  input: SubmitRun,
+  whileOperator: "stored" | "refused",
+): Promise<SentMessage> {
   const found = await lockConversation(ctx, tx, input.conversationId, input.clientMessageId);
   if (found.known) return knownSubmission(found.known, input);
+  if (found.mode === "operator") {
+    if (whileOperator === "refused") {
+      throw new ProblemError("conflict", "A person of the team has this conversation. Hand it back first.");
+    }
+    return { message: await storeMessage(ctx, tx, { ...input, role: "user" }), run: null };
+  }
   if (found.agentVersion === null) {
     throw new ProblemError(
       "conflict",
@@ -161,8 +188,8 @@ async function makeWay(ctx: Ctx, tx: Tx, conversation: LockedConversation): Prom
   return lockConversation(ctx, tx, conversation.id);
 }
 
-function knownSubmission(known: Submission, { text }: SubmitRun): Submission {
-  if (known.message.text === text) return known;
+function knownSubmission(known: SentMessage, { text }: SubmitRun): SentMessage {
+  if (known.message.text === text && known.message.role === "user") return known;
   throw new ProblemError(
     "idempotency_mismatch",
     "This clientMessageId was used for a message with another text. Use a new one for a new message.",

@@ -35,6 +35,17 @@ export const messageRequest = z.strictObject({
   attachments: z.array(z.unknown()).max(0, "attachments are not supported yet").optional(),
 });
 
+/** How visitors read who writes. */
+const operatorName = filled(100).optional();
+
+export const takeoverRequest = z.strictObject({ name: operatorName });
+
+export const operatorMessageRequest = z.strictObject({
+  text: filled(MAX_MESSAGE_LENGTH),
+  clientMessageId: messageRequest.shape.clientMessageId.optional(),
+  name: operatorName,
+});
+
 export const runRequest = z.strictObject({
   agentId: z.string().max(100),
   input: filled(MAX_MESSAGE_LENGTH),

@@ -13,6 +13,7 @@ import type {
   Page,
   Problem,
   Run,
+  SentMessage,
   Submission,
   VisitorSession,
 } from "@agent-engine/protocol/resources.ts";
@@ -56,7 +57,7 @@ export const conversationSchema: z.ZodType<Conversation> = z
   })
   .openapi("Conversation");
 
-const messageSchema: z.ZodType<Message> = z
+export const messageSchema: z.ZodType<Message> = z
   .object({
     id: id("msg"),
     conversationId: id("conv"),
@@ -126,6 +127,13 @@ export const jobSchema: z.ZodType<Job> = z
 export const submissionSchema: z.ZodType<Submission> = z
   .object({ message: messageSchema, run: runSchema })
   .openapi("Submission");
+
+export const sentMessageSchema: z.ZodType<SentMessage> = z
+  .object({
+    message: messageSchema,
+    run: runSchema.nullable().openapi({ description: "Null while a person of the team has the conversation." }),
+  })
+  .openapi("SentMessage");
 
 export const visitorSessionSchema: z.ZodType<VisitorSession> = z
   .object({

@@ -11,6 +11,7 @@ import { startToolServer, type ToolFault, type ToolServer } from "@agent-engine/
 import { resolveModel } from "../providers/resolve-model.ts";
 import { createVendorFetch } from "../providers/vendor-fetch.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
+import { NO_BUILTIN } from "../toolkits/no-builtin-fixture.ts";
 import { bindTools } from "../toolkits/registry.ts";
 import { runEngine, type EngineResult } from "./engine.ts";
 import type { EngineEffects } from "./effects.ts";
@@ -67,7 +68,7 @@ async function converse(options: { signal?: AbortSignal; onEvent?: (event: Conve
   const { tools } = await bindTools(agent, context, {
     egress,
     searchKnowledge: async () => [],
-    builtin: { now: Date.now, planFollowUp: async () => ({ problem: "not here" }) },
+    builtin: NO_BUILTIN,
   });
   const config = {
     openaiApiKey: null,

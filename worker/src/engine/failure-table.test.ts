@@ -17,6 +17,7 @@ import { createCircuits } from "../circuits.ts";
 import { resolveModel, type ModelSources } from "../providers/resolve-model.ts";
 import { createVendorFetch } from "../providers/vendor-fetch.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
+import { NO_BUILTIN } from "../toolkits/no-builtin-fixture.ts";
 import { bindTools, type ToolkitSources } from "../toolkits/registry.ts";
 import type { ToolAccount } from "./bound-tool.ts";
 import { FREE } from "./spending.ts";
@@ -174,7 +175,7 @@ async function callTool(call: Call): Promise<Seen> {
   const { tools } = await bindTools(agent, context, {
     egress,
     searchKnowledge: async () => [],
-    builtin: { now: Date.now, planFollowUp: async () => ({ problem: "not here" }) },
+    builtin: NO_BUILTIN,
     ...call.sources,
   });
   const toolName = call.knowledge ? "knowledge_search" : "shop_send";
@@ -340,7 +341,7 @@ const provocations: Record<FailureId, Record<string, () => Promise<Seen>>> = {
       };
       const asked = { inMinutes: 5, instructions: "Ask again." };
       return callTool({
-        sources: { builtin: { now: Date.now, planFollowUp } },
+        sources: { builtin: { ...NO_BUILTIN, planFollowUp } },
         invocation: { toolName: "builtin_schedule_follow_up", effect: "idempotent", arguments: asked },
       });
     },

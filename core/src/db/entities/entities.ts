@@ -141,6 +141,7 @@ const ConversationSchema = defineEntity({
     forkedFrom: p.type(new IdType("conv")).nullable(),
     forkedFromRun: p.type(new IdType("run")).nullable(),
     forkedFromSeq: p.bigint().nullable(),
+    operator: p.text().nullable(),
     createdAt: createdAt(),
   },
 });

@@ -1,4 +1,5 @@
 import type { Ctx } from "../../context.ts";
+import { handOver } from "../../conversations/hand-over.ts";
 import { ProblemError } from "../../errors.ts";
 import { planFollowUp } from "../../schedules/plan-follow-up.ts";
 import type { BuiltinDeps } from "./builtin-tool.ts";
@@ -7,6 +8,7 @@ import type { BuiltinDeps } from "./builtin-tool.ts";
 export function builtinDeps(ctx: Ctx): BuiltinDeps {
   return {
     now: ctx.services.clock,
+    handOver: (input) => orProblem(handOver(ctx, input)),
     planFollowUp: (input) => orProblem(planFollowUp(ctx, input)),
   };
 }

@@ -1,3 +1,4 @@
+import type { HandOver } from "../../conversations/hand-over.ts";
 import type { PlanFollowUp } from "../../schedules/plan-follow-up.ts";
 import { toolName } from "../tool-name.ts";
 import type { ToolAnswer, ToolDescription, ToolRequest } from "../toolkit.ts";
@@ -8,6 +9,8 @@ export interface BuiltinDeps {
   now: () => number;
   /** What the agent plans for later; the same `callKey` plans it once. */
   planFollowUp(input: PlanFollowUp): Promise<{ at: string } | Refused>;
+  /** The team answers from now on; again: nothing happens. */
+  handOver(input: HandOver): Promise<{ handedOver: true } | Refused>;
 }
 
 /** Nothing was done, and why, in words that a model can act on. */

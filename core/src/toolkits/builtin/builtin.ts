@@ -4,10 +4,11 @@ import type { Toolkit } from "../toolkit.ts";
 import type { BuiltinSettings } from "./builtin-settings.ts";
 import { BUILTIN, type BuiltinDeps } from "./builtin-tool.ts";
 import { currentTime } from "./current-time.ts";
+import { handOver } from "./hand-over.ts";
 import { scheduleFollowUp } from "./schedule-follow-up.ts";
 
 export function builtinToolkit(settings: BuiltinSettings, deps: BuiltinDeps): Toolkit {
-  const all = [currentTime(settings, deps), scheduleFollowUp(settings, deps)];
+  const all = [currentTime(settings, deps), scheduleFollowUp(settings, deps), handOver(deps)];
   const tools = new Map(all.map((tool) => [tool.description.name, tool]));
   return {
     name: BUILTIN,

@@ -1,0 +1,8 @@
+import type { BuiltinDeps } from "@agent-engine/core/toolkits/builtin/builtin-tool.ts";
+
+/** For tests that are about other tools. */
+export const NO_BUILTIN: BuiltinDeps = {
+  now: Date.now,
+  planFollowUp: async () => ({ problem: "not in this test" }),
+  handOver: async () => ({ problem: "not in this test" }),
+};
