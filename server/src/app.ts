@@ -1,4 +1,5 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
+import { markAccountExpired } from "@agent-engine/core/connections/use-connection.ts";
 import type { Services } from "@agent-engine/core/context.ts";
 import { ProblemError } from "@agent-engine/core/errors.ts";
 import type { JwksReader } from "@agent-engine/core/visitors/jwks.ts";
@@ -27,6 +28,8 @@ import { conversationRoutes } from "./routes/conversations.ts";
 import { documentRoutes } from "./routes/documents.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
 import { connectionPages, connectionRoutes } from "./routes/connections.ts";
+import { toolkitCatalogueRoutes } from "./routes/toolkit-catalogue.ts";
+import { composioWebhookRoutes } from "./routes/composio-webhooks.ts";
 import { toolkitRoutes } from "./routes/toolkits.ts";
 import { healthRoutes, type ReadinessCheck } from "./routes/health.ts";
 import { memberRoutes } from "./routes/members.ts";
@@ -58,6 +61,8 @@ export interface AppOptions {
   jwks: JwksReader;
   /** What kinds of toolkits work with. */
   kinds: KindDeps;
+  /** Verifies what Composio tells; null: it may tell nothing. */
+  composioWebhookSecret: string | null;
   /** Where the built widget lies. */
   widgetDirectory: string;
 }
@@ -97,9 +102,17 @@ export function createApp(options: AppOptions): App {
   jobRoutes(api);
   agentRoutes(api);
   documentRoutes(api);
+  toolkitCatalogueRoutes(api, options.kinds);
   toolkitRoutes(api, options.kinds);
   connectionRoutes(api, options.kinds, options.apiUrl);
   connectionPages(app, services, options.kinds, options.apiUrl);
+  composioWebhookRoutes(app, {
+    services,
+    secret: options.composioWebhookSecret,
+    effects: { accountExpired: markAccountExpired },
+    limiter: options.limiter,
+    trustedProxyHops: options.trustedProxyHops,
+  });
   memberRoutes(api, services);
   apiKeyRoutes(api);
   siteRoutes(api);

@@ -92,6 +92,7 @@ export async function startServer({
     connections,
     jwks: createJwksReader(egress),
     kinds: { egress, composio: composioAccess(config), now: clock, log },
+    composioWebhookSecret: config.composio?.webhookSecret ?? null,
     isKnownOrigin,
     readiness: {
       postgres: {

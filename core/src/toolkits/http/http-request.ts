@@ -42,7 +42,7 @@ export function httpRequest(
 }
 
 /** Encoded dots are dots to a URL parser, so they are refused rather than encoded. */
-function pathValue(name: string, value: unknown): string {
+export function pathValue(name: string, value: unknown): string {
   const text = textOf(value);
   if (text === "" || text === "." || text === "..") throw new BadPathArgument(name);
   return encodeURIComponent(text.toWellFormed());
@@ -53,7 +53,8 @@ function addQuery(url: URL, name: string, value: unknown): void {
   for (const entry of Array.isArray(value) ? value : [value]) url.searchParams.append(name, textOf(entry));
 }
 
-function textOf(value: unknown): string {
+/** As addresses, headers and forms hold it. */
+export function textOf(value: unknown): string {
   if (value === undefined || value === null) return "";
   return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -6,8 +6,8 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] as const;
 export type HttpMethod = (typeof METHODS)[number];
 
 const identifier = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]{0,40}$/, "must be a letter, then letters, digits, _ or -");
-const headerName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/, "must be a header's name");
-const headerValue = z
+export const headerName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/, "must be a header's name");
+export const headerValue = z
   .string()
   .max(8_000)
   .regex(/^[\t\x20-\x7e\x80-\xff]*$/, "must be one line of plain text");
@@ -43,7 +43,7 @@ const operation = z
     }
   });
 
-function isPlainAddress(address: string): boolean {
+export function isPlainAddress(address: string): boolean {
   const { username, password, search, hash } = new URL(address);
   return `${username}${password}${search}${hash}` === "";
 }

@@ -31,6 +31,19 @@ export type RepairedSchema = { schema: JsonSchema; notes: string[] } | { problem
  * never throws.
  */
 export function repairSchema(given: unknown, root: unknown = given): RepairedSchema {
+  const simple = simplifySchema(given, root);
+  if ("problem" in simple) return simple;
+  try {
+    argumentCheck(simple.schema);
+    return simple;
+  } catch (error) {
+    if (error instanceof BadSchema) return { problem: error.message };
+    throw error;
+  }
+}
+
+/** The same without compiling the result, which takes most of the time: for what is only looked at, or repaired again. */
+export function simplifySchema(given: unknown, root: unknown = given): RepairedSchema {
   for (const level of LEVELS) {
     const notes = createNotes();
     let converted: Converted;
@@ -43,12 +56,6 @@ export function repairSchema(given: unknown, root: unknown = given): RepairedSch
     if ("impossible" in converted) return { problem: `${converted.impossible}.` };
     const { schema } = converted;
     if (JSON.stringify(schema).length > MAX_SCHEMA_LENGTH) continue;
-    try {
-      argumentCheck(schema);
-    } catch (error) {
-      if (error instanceof BadSchema) return { problem: error.message };
-      throw error;
-    }
     return { schema, notes: notes.list() };
   }
   return { problem: "The parameters are too large for a model." };
