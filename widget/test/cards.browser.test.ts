@@ -270,6 +270,20 @@ describe("a form", () => {
     expect(await isInComposer(page)).toBe(true);
   });
 
+  it("that is higher than the panel is read from its beginning", async () => {
+    const { page } = await asked(asking(form), { browser: { viewport: { width: 390, height: 560 } } });
+    const heading = card(page, "Book a table").getByRole("heading");
+    const header = page.getByRole("dialog").locator("header");
+    await waitFor(
+      async () => {
+        const [title, bar] = [await heading.boundingBox(), await header.boundingBox()];
+        const gapPx = (title?.y ?? 0) - (bar?.y ?? 0) - (bar?.height ?? 0);
+        return gapPx >= 0 && gapPx < 60;
+      },
+      { describe: "the form's title to stand below the header" },
+    );
+  });
+
   it("is not filled in", async () => {
     const { page } = await asked(asking(form));
     await card(page, "Book a table").getByRole("button", { name: "Not now" }).click();

@@ -5,8 +5,8 @@ import { Choices } from "./choices.tsx";
 import { rowsOf } from "./readable.ts";
 
 /** Longer values are cut, and shown in full when asked. */
-const CUT_LENGTH = 160;
-const SHOWN_ROWS = 8;
+const CUT_LENGTH = 110;
+const SHOWN_ROWS = 6;
 
 /** What is about to be done, with what, and the choice; or who else must choose. */
 export function ApprovalCard({ card, book, heading }: CardProps & { heading: string }) {
@@ -20,7 +20,9 @@ export function ApprovalCard({ card, book, heading }: CardProps & { heading: str
       <Rows rows={rows.slice(0, SHOWN_ROWS)} />
       {rows.length > SHOWN_ROWS && (
         <details>
-          <summary>{cardWords.showAll}</summary>
+          <summary>
+            <Toggle />
+          </summary>
           <Rows rows={rows.slice(SHOWN_ROWS)} />
         </details>
       )}
@@ -56,12 +58,20 @@ function Long({ text }: { text: string }) {
   return (
     <details>
       <summary>
-        <span class="cut">{text.slice(0, CUT_LENGTH).trimEnd()}… </span>
-        <u class="more">{cardWords.showAll}</u>
-        <u class="less">{cardWords.showLess}</u>
+        <span class="cut">{text.slice(0, CUT_LENGTH).replace(/\s+\S*$/, "")}… </span>
+        <Toggle />
       </summary>
       {text}
     </details>
+  );
+}
+
+function Toggle() {
+  return (
+    <>
+      <u class="more">{cardWords.showAll}</u>
+      <u class="less">{cardWords.showLess}</u>
+    </>
   );
 }
 

@@ -23,7 +23,13 @@ export class CardView extends Component<CardProps & { connecting: Connecting }> 
   #root = createRef<HTMLDivElement>();
 
   override componentDidMount(): void {
-    adopt(sheet)(this.#root.current);
+    const root = this.#root.current;
+    adopt(sheet)(root);
+    // What is higher than the list is read from its beginning; the list itself goes to its end first.
+    requestAnimationFrame(() => {
+      const isHigh = root && root.offsetHeight > (root.parentElement?.clientHeight ?? 0);
+      if (isHigh) root.scrollIntoView({ block: "start" });
+    });
   }
 
   /** The last moment at which its buttons are there. */

@@ -51,7 +51,6 @@ describe("a call of the page's tool", () => {
     [
       "throws at once, and no error",
       () => {
-        // oxlint-disable-next-line no-throw-literal
         throw "no";
       },
       "no",
