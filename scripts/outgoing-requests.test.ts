@@ -18,6 +18,8 @@ const MAY: Record<string, string> = {
     "vendors' own addresses, and the base URL of the installation's configuration",
   "worker/src/providers/chat-provider.ts": "calls the fetch it is given, which for a tenant's address is the egress",
   "core/src/mail/mailer.ts": "SMTP_URL of the installation",
+  "core/src/toolkits/composio/composio-fetch.ts": "Composio's address, of the installation's configuration",
+  "core/src/toolkits/composio/files.ts": "calls egress.fetch",
   "core/src/members/accounts.ts": "makes a pool of the installation's own Postgres",
   "server/src/limits/network.ts": "tells addresses' networks, connects nowhere",
 };

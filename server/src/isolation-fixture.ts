@@ -107,6 +107,7 @@ export const PLAIN_QUERY = new Set([
   "interval",
   "groupBy",
   "search",
+  "toolkit",
 ]);
 export const NAMING_QUERY = new Set(["cursor", "actor", "target", "externalId", "agentId", "visitorId", "toolkitId"]);
 

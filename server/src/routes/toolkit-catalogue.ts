@@ -34,15 +34,15 @@ export function toolkitCatalogueRoutes(api: Api, kinds: Pick<KindDeps, "composio
   api.route(
     {
       method: "get",
-      path: "/v1/toolkits/catalogue/{slug}/tools",
+      path: "/v1/toolkits/catalogue/tools",
       tag,
       summary: "List the tools of a toolkit of Composio",
       description: "In its newest version. `settings.tools` of an installed toolkit chooses among their slugs.",
       access: read,
-      query,
+      query: query.extend({ toolkit: z.string().max(100).openapi({ description: "The toolkit's slug." }) }),
       status: 200,
       answer: pageSchema(catalogueToolSchema),
     },
-    ({ params, query: asked }) => catalogue.tools(params.slug, { ...pageRequest(asked), search: asked.search }),
+    ({ query: asked }) => catalogue.tools(asked.toolkit, { ...pageRequest(asked), search: asked.search }),
   );
 }
