@@ -19,6 +19,7 @@ import { OperatorsMigration } from "./migration-20261124-operators.ts";
 import { SchedulesMigration } from "./migration-20261124-schedules.ts";
 import { AccountChangesMigration } from "./migration-20261124-account-changes.ts";
 import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
+import { InterruptsMigration } from "./migration-20261124-interrupts.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -44,6 +45,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261124-operators": OperatorsMigration,
   "20261124-account-changes": AccountChangesMigration,
   "20261124-webhook-receipts": WebhookReceiptsMigration,
+  "20261124-interrupts": InterruptsMigration,
 };
 
 /** What the migrator runs, oldest first. */

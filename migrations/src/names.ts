@@ -20,4 +20,5 @@ export const MIGRATION_NAMES = [
   "20261124-operators",
   "20261124-account-changes",
   "20261124-webhook-receipts",
+  "20261124-interrupts",
 ] as const;

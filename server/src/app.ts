@@ -24,6 +24,7 @@ import { budgetRoutes } from "./routes/budgets.ts";
 import { usageRoutes } from "./routes/usage.ts";
 import { auditLogRoutes } from "./routes/audit-log.ts";
 import { conversationEventRoutes } from "./routes/conversation-events.ts";
+import { clientToolRoutes } from "./routes/client-tools.ts";
 import { conversationRoutes } from "./routes/conversations.ts";
 import { documentRoutes } from "./routes/documents.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
@@ -97,6 +98,7 @@ export function createApp(options: AppOptions): App {
   visitorSessionRoutes(api, services, options);
   visitorRoutes(api, options.revocations);
   conversationRoutes(api);
+  clientToolRoutes(api);
   conversationEventRoutes(api, options.events);
   runRoutes(api, options.events);
   jobRoutes(api);

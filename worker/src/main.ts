@@ -10,6 +10,7 @@ import { createOutbox } from "@agent-engine/core/queue/outbox.ts";
 import { watchHouse } from "@agent-engine/core/retention/keep-house.ts";
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
 import { watchSchedules } from "@agent-engine/core/schedules/start-due-schedules.ts";
+import { watchInterrupts } from "@agent-engine/core/runs/expire-interrupts.ts";
 import { createServiceRecord } from "@agent-engine/core/workers/service-times.ts";
 import { watchMasterKeys } from "@agent-engine/core/secrets/rewrap-data-keys.ts";
 import { watchStrays } from "@agent-engine/core/workers/stray-runs.ts";
@@ -155,6 +156,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const masterKeys = watchMasterKeys(services);
 
   const house = watchHouse(services);
+
+  const waits = watchInterrupts(services);
   const schedules = watchSchedules(services);
 
   return {
@@ -174,7 +177,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       leaveControl();
       await within(
         HAND_OVER_MS,
-        Promise.all([appender.idle(), backlog.stop(), strays.stop(), house.stop(), schedules.stop(), masterKeys.stop(), world.close()]),
+        Promise.all([appender.idle(), backlog.stop(), strays.stop(), house.stop(), waits.stop(), schedules.stop(), masterKeys.stop(), world.close()]),
       );
     },
   };

@@ -1,4 +1,5 @@
 import type { Config } from "@agent-engine/core/config/env.ts";
+import { offeredTools } from "@agent-engine/core/client-tools/offered-tools.ts";
 import type { Services } from "@agent-engine/core/context.ts";
 import { createSpendingRulesReader } from "@agent-engine/core/budgets/spending-rules.ts";
 import { searchKnowledge } from "@agent-engine/core/knowledge/search-knowledge.ts";
@@ -14,6 +15,7 @@ import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { composioAccess } from "@agent-engine/core/toolkits/composio-access.ts";
 import { openInstalled } from "@agent-engine/core/toolkits/installed/open-installed.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
+import { bindClientTools } from "./toolkits/client-tools.ts";
 import { bindTools } from "./toolkits/registry.ts";
 import { toolAccount } from "./toolkits/tool-account.ts";
 
@@ -78,7 +80,9 @@ export function openWorld(
         },
       );
       for (const problem of problems) services.log.warn({ runId: claim.runId, problem }, "a tool was left out");
-      return tools;
+      if (claim.visitorId === null) return tools;
+      const taken = new Set(tools.map((tool) => tool.description.name));
+      return [...tools, ...bindClientTools(await offeredTools(ctx, claim.conversationId), taken)];
     },
     async close() {
       providerKeys.close();

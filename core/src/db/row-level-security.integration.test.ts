@@ -152,6 +152,11 @@ async function spend({ id }: TestTenant, ofRun: string, conversation: string): P
     [budget, tenant],
   );
   await owner.query(
+    `insert into client_tools (conversation_id, page_id, tenant_id, tools, created_at, expires_at)
+     values ($1, 'p', $2, '[]', now(), now() + interval '1 minute')`,
+    [uuidOf(conversation), tenant],
+  );
+  await owner.query(
     `insert into budget_holds (run_id, tenant_id, conversation_id, epoch, number, state, tokens, cost_micros, budget_ids, subject_ids, starts_on)
      values ($1, $2, $3, 1, 0, 'held', 10, 0, array[$4::uuid], array[$2::uuid], array[current_date])`,
     [uuidOf(ofRun), tenant, uuidOf(conversation), budget],

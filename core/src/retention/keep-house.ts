@@ -33,6 +33,7 @@ const deleteIdle = statement<{ deleted: boolean }>(
 const pruneBudgets = statement("prune_budgets", "select prune_budgets($1)");
 const pruneSchedules = statement("prune_schedules", "select prune_schedules($1)");
 const pruneChallenges = statement("prune_challenges", "select prune_challenges($1)");
+const pruneClientTools = statement("prune_client_tools", "select prune_client_tools($1)");
 const prune = statement<{ pruned: number }>("prune_visitor_records", "select prune_visitor_records($1) as pruned");
 
 export interface Kept {
@@ -81,6 +82,7 @@ async function work(services: Services, inTime: () => boolean): Promise<Kept> {
   await services.db.query(pruneBudgets, [PORTION]);
   await services.db.query(pruneChallenges, [PORTION]);
   await services.db.query(pruneSchedules, [PORTION]);
+  await services.db.query(pruneClientTools, [PORTION]);
   return { deleted, isDone: arePurged && deleted === 0 };
 }
 

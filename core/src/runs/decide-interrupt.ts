@@ -9,9 +9,10 @@ import { appendInTransaction } from "../events/append-in-transaction.ts";
 import type { NewEvent } from "../events/append.ts";
 import { uuidOf } from "../ids.ts";
 import { cancelInTransaction } from "./cancel-run.ts";
-import { callsNotDone, knownOutcome, type Decision } from "./decisions.ts";
+import { callsNotDone, knownOutcome, type Decision, type Verdict } from "./decisions.ts";
 import { endRun, waitsForOperator } from "./end-run.ts";
 import { enqueueRun } from "./enqueue-run.ts";
+import { firstExpiry } from "./interrupt-expiry.ts";
 import type { LockedConversation } from "./lock-conversation.ts";
 import { decideInvocation, editInvocation, leaveWritesOpen, type CallDecisionRecord } from "./tool-steps.ts";
 
@@ -23,27 +24,14 @@ export interface Resolution {
   by: string;
 }
 
-export interface Verdict {
-  decision: Decision;
-  payload?: unknown;
-  /** As the log says it, to visitors too. */
-  by: "visitor" | "operator" | "expiry";
-  /** Who exactly, for the record of a call. */
-  actor: string;
-  /** What the payload adds to the record of a call. */
-  details: Partial<Pick<CallDecisionRecord, "reason" | "content" | "of">>;
-  /** Of an approval: what is sent in place of the model's arguments. */
-  arguments?: Record<string, unknown>;
-}
-
 const leaveOpen = statement<{ id: string }>(
   "run_interrupts",
-  "update runs set interrupts = $2 where id = $1 and status = 'waiting' and resume is null returning id",
+  "update runs set interrupts = $2, interrupts_expire_at = $3 where id = $1 and status = 'waiting' and resume is null returning id",
 );
 
 const setResume = statement<{ hand_over: number; queue_class: QueueClass }>(
   "run_resume",
-  `update runs set resume = $2, interrupts = '[]', hand_over = hand_over + 1, correlation_id = $3
+  `update runs set resume = $2, interrupts = '[]', interrupts_expire_at = null, hand_over = hand_over + 1, correlation_id = $3
    where id = $1 and status = 'waiting' and resume is null
    returning hand_over, queue_class`,
 );
@@ -117,7 +105,7 @@ async function waitOn(
   runId: string,
   open: readonly Interrupt[],
 ): Promise<void> {
-  const [row] = await tx.query(leaveOpen, [uuidOf(runId), jsonbOf(open)]);
+  const [row] = await tx.query(leaveOpen, [uuidOf(runId), jsonbOf(open), firstExpiry(open)]);
   if (!row) throw new Error(`run ${runId} does not wait`);
   if (waitsForOperator(open) && conversation.hasQueuedRuns) await cancelInTransaction(ctx, tx, conversation, runId);
 }

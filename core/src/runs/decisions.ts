@@ -2,9 +2,23 @@
 import type { Interrupt, InterruptReason } from "@agent-engine/protocol/events.ts";
 import type { Ctx } from "../context.ts";
 import { ProblemError } from "../errors.ts";
+import type { CallDecisionRecord } from "./tool-steps.ts";
 
 /** `connected` is nobody's to send: it follows from an account that was connected. */
 export type Decision = "approve" | "decline" | "result" | "error" | "retry" | "done" | "abort" | "connected";
+
+export interface Verdict {
+  decision: Decision;
+  payload?: unknown;
+  /** As the log says it, to visitors too. */
+  by: "visitor" | "operator" | "expiry";
+  /** Who exactly, for the record of a call. */
+  actor: string;
+  /** What the payload adds to the record of a call. */
+  details: Partial<Pick<CallDecisionRecord, "reason" | "content" | "of">>;
+  /** Of an approval: what is sent in place of the model's arguments. */
+  arguments?: Record<string, unknown>;
+}
 
 const DECISIONS: Record<InterruptReason, readonly Decision[]> = {
   approval: ["approve", "decline"],

@@ -9,6 +9,7 @@ import { appendInTransaction, LeaseLost, publishAfterCommit } from "../events/ap
 import type { Fence, NewEvent } from "../events/append.ts";
 import { idOf, uuidOf } from "../ids.ts";
 import { cancelInTransaction } from "./cancel-run.ts";
+import { firstExpiry } from "./interrupt-expiry.ts";
 import { lockConversation } from "./lock-conversation.ts";
 import { ringAfterCommit } from "./ring.ts";
 import { saveMessages } from "./save-messages.ts";
@@ -107,7 +108,7 @@ export interface ParkRun {
 
 const park = statement<{ id: string }>(
   "run_park",
-  `update runs set status = 'waiting', interrupts = $2, usage = $3, worker_id = null
+  `update runs set status = 'waiting', interrupts = $2, usage = $3, interrupts_expire_at = $4, worker_id = null
    where id = $1 and status = 'running' returning id`,
 );
 
@@ -117,10 +118,16 @@ const park = statement<{ id: string }>(
  */
 export async function parkRun(ctx: Ctx, tx: Tx, input: ParkRun): Promise<void> {
   await appendInTransaction(ctx, tx, input);
-  const [row] = await tx.query(park, [uuidOf(input.runId), jsonbOf(input.interrupts), JSON.stringify(input.usage)]);
+  const { interrupts } = input;
+  const [row] = await tx.query(park, [
+    uuidOf(input.runId),
+    jsonbOf(interrupts),
+    JSON.stringify(input.usage),
+    firstExpiry(interrupts),
+  ]);
   if (!row) throw new Error(`run ${input.runId} is not running`);
   await saveMessages(tx, { tenantId: ctx.tenantId, ...input }, input.texts);
-  if (!waitsForOperator(input.interrupts)) return;
+  if (!waitsForOperator(interrupts)) return;
   const conversation = await lockConversation(ctx, tx, input.conversationId);
   if (conversation.hasQueuedRuns) await cancelInTransaction(ctx, tx, conversation, input.runId);
 }

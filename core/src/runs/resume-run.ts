@@ -7,10 +7,12 @@ import { transact, type Tx } from "../db/transaction.ts";
 import { appendInTransaction } from "../events/append-in-transaction.ts";
 import { parseId } from "../ids.ts";
 import { approvedArguments, changedNames } from "./approved-arguments.ts";
+import { assertAnswers } from "./browser-answer.ts";
 import { closedInterrupt } from "./closed-interrupt.ts";
-import { decideInterrupt, recordOf, type Verdict } from "./decide-interrupt.ts";
-import { assertMayDecide, decidedBy, deciderId, decisionDetails, type Decision } from "./decisions.ts";
+import { decideInterrupt, recordOf } from "./decide-interrupt.ts";
+import { assertMayDecide, decidedBy, deciderId, decisionDetails, type Decision, type Verdict } from "./decisions.ts";
 import { findRun } from "./get-run.ts";
+import { expiredProblem, hasExpired } from "./interrupt-expiry.ts";
 import { lockConversation } from "./lock-conversation.ts";
 import { settleInvocation } from "./tool-steps.ts";
 
@@ -39,7 +41,9 @@ export async function resumeRun(ctx: Ctx, input: ResumeRun): Promise<Run> {
       throw await closedInterrupt(tx, run, input.interruptId);
     }
     assertMayDecide(ctx, interrupt, input.decision, hasEnded);
+    if (hasExpired(interrupt, ctx.services.clock())) throw expiredProblem(interrupt);
     const { decision, payload } = input;
+    assertAnswers(interrupt, decision, payload);
     const details = decisionDetails(interrupt, decision, payload);
     const args = approvedArguments(ctx, interrupt, decision, payload);
     const who = { by: decidedBy(ctx), actor: deciderId(ctx) };

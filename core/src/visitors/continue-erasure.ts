@@ -51,6 +51,8 @@ const openRuns = statement<{ id: string }>(
 
 const forgetSchedules = statement("erasure_schedules", "delete from schedules where conversation_id = $1");
 
+const forgetClientTools = statement("erasure_client_tools", "delete from client_tools where conversation_id = $1");
+
 const erasePortion = statement<{ more: boolean }>("erase_conversation", "select erase_conversation($1, $2) as more");
 
 const finish = statement("erasure_finish", "update visitors set erasure_finished_at = $2 where id = $1");
@@ -98,6 +100,7 @@ async function deleteLastFork(ctx: Ctx, tx: Tx, visitorId: VisitorId, conversati
 async function eraseOnePortion(ctx: Ctx, tx: Tx, conversation: string): Promise<boolean> {
   await cancelOpenRuns(ctx, tx, conversation);
   await tx.query(forgetSchedules, [conversation]);
+  await tx.query(forgetClientTools, [conversation]);
   const [row] = await tx.query(erasePortion, [conversation, PORTION]);
   return row?.more ?? false;
 }

@@ -59,6 +59,19 @@ export const resumeRequest = z.strictObject({
   payload: z.unknown().optional(),
 });
 
+/** As the page registered it; models call it `page_<name>`. */
+const clientTool = z.strictObject({
+  name: z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]{0,57}$/, "must be a letter, then letters, digits, _ or -, 58 at most"),
+  description: z.string().min(1).max(1_000),
+  parameters: z.record(z.string(), z.unknown()).default({ type: "object" }),
+  resultSchema: z.record(z.string(), z.unknown()).optional(),
+});
+
+export const clientToolsRequest = z.strictObject({
+  pageId: z.string().min(1).max(100),
+  tools: z.array(clientTool).max(20),
+});
+
 const toolPolicy = z.enum(["auto", "approve", "off"]);
 
 /** Which model answers. */

@@ -25,7 +25,7 @@ import type { TrustedOrigins } from "./trusted-origins.ts";
 import { validate } from "./validation.ts";
 import { problemSchema } from "../openapi/schemas.ts";
 
-type Method = "get" | "post" | "patch" | "delete";
+type Method = "get" | "post" | "put" | "patch" | "delete";
 
 /** `{runId: string}` for `/v1/runs/{runId}/cancel`. */
 export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`

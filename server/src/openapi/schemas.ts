@@ -92,6 +92,8 @@ const interruptSchema: z.ZodType<Interrupt> = z
   })
   .openapi("Interrupt");
 
+export const clientToolsSchema = z.object({ expiresAt: z.string() }).openapi("ClientTools");
+
 export const runSchema: z.ZodType<Run> = z
   .object({
     id: id("run"),

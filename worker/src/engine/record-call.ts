@@ -56,10 +56,11 @@ export async function recordUnknown(
 export function decline(run: EngineRun, invocation: ToolInvocation, decision: CallDecision): Promise<InvocationEnd> {
   const reason = "reason" in decision ? decision.reason : undefined;
   const said = reason ? `: ${reason}` : ".";
-  const detail =
-    decision.kind === "decline" && decision.of === "connection"
-      ? `The visitor did not connect the account that this call needs${said}`
-      : `A person declined this call${said}`;
+  const isConnection = "of" in decision && decision.of === "connection";
+  const nobody = isConnection
+    ? "The visitor did not connect the account that this call needs"
+    : "A person declined this call";
+  const detail = decision.by === "expiry" && !isConnection ? "Nobody approved this call in time." : nobody + said;
   const failure = failureOf("tool.declined", detail);
   const content = errorText(`${detail} It was not made. Do not try it again unless you are asked to.`);
   return record(run, invocation, { status: "failed", content: cleanText(content), failure });

@@ -37,6 +37,9 @@ export function approvalInterrupt(run: EngineRun, tool: BoundTool, invocation: T
   };
 }
 
+/** A link that has expired can be renewed; this is how long the run stands in the way of the next message. */
+const CONNECTION_WAIT_MS = 86_400_000;
+
 function expiresAt(run: EngineRun, inMs: number): string {
   return new Date(run.effects.now() + inMs).toISOString();
 }
@@ -54,6 +57,7 @@ export function connectionInterrupt(
     reason: "connection",
     message: CONNECTION_NEEDED,
     toolCallId: invocation.toolCallId,
+    expiresAt: expiresAt(run, CONNECTION_WAIT_MS),
     metadata: {
       kind: "connection",
       toolkit: tool.toolkit,
