@@ -45,7 +45,8 @@ export function createCardBook({ api, calls, onChange, onAsked }: CardBookOption
     const page = await requestAs<EventPage>(api, path).catch(() => null);
     for (const { event } of page?.items ?? []) {
       if (event.type !== "CUSTOM" || event.name !== "run.resumed") continue;
-      if (event.value.interruptId === card.interrupt.id) settle(card, event.value.decision);
+      const { interruptId, decision, by } = event.value;
+      if (interruptId === card.interrupt.id) settle(card, by === "expiry" ? "expired" : decision);
     }
   }
 

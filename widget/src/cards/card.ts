@@ -19,7 +19,7 @@ export interface Card {
   status: "open" | "sending" | "failed" | "settled";
   /** Why sending failed, for the visitor. */
   problem: string | null;
-  /** What was decided, as the log says it; `withdrawn` when the run ended without it. */
+  /** What was decided, as the log says it; `expired` by nobody in time, `withdrawn` when the run ended without it. */
   decision: string | null;
   /** Where an account is being connected. */
   link: { url: string; expiresAt: string | null } | null;

@@ -40,7 +40,20 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
     const isOpen =
       !isClosed && (host.isOpen || host.hasAttribute("mode") || currentRun(client.getState().conversation));
     if (!isOpen) return [];
-    return [...byName()].map(([name, { schema }]) => ({ ...schema, name }));
+    // The API refuses what it does not know.
+    return [...byName()].map(
+      ([
+        name,
+        {
+          schema: { description, parameters, resultSchema },
+        },
+      ]) => ({
+        name,
+        description,
+        parameters,
+        ...(resultSchema && { resultSchema }),
+      }),
+    );
   }
 
   /** In order, so that the last word is the last; one that was lost is said again in a while. */
@@ -128,7 +141,7 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
   const listening = new AbortController();
   host.on("close", again);
   addEventListener("pagehide", leave, listening);
-  // Back from the browser's memory; or the tab that is looked at now, whose tools are then the newest.
+  // Back from the browser's memory, or from a sleep in which nothing was renewed.
   addEventListener("pageshow", again, listening);
   document.addEventListener("visibilitychange", () => document.hidden || again(), listening);
 
