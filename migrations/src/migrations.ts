@@ -20,6 +20,7 @@ import { SchedulesMigration } from "./migration-20261124-schedules.ts";
 import { AccountChangesMigration } from "./migration-20261124-account-changes.ts";
 import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
 import { InterruptsMigration } from "./migration-20261124-interrupts.ts";
+import { RealtimeTokensMigration } from "./migration-20261124-realtime-tokens.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -46,6 +47,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261124-account-changes": AccountChangesMigration,
   "20261124-webhook-receipts": WebhookReceiptsMigration,
   "20261124-interrupts": InterruptsMigration,
+  "20261124-realtime-tokens": RealtimeTokensMigration,
 };
 
 /** What the migrator runs, oldest first. */

@@ -21,4 +21,5 @@ export const MIGRATION_NAMES = [
   "20261124-account-changes",
   "20261124-webhook-receipts",
   "20261124-interrupts",
+  "20261124-realtime-tokens",
 ] as const;

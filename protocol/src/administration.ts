@@ -25,6 +25,14 @@ export interface Invitation {
   hasAccount: boolean;
 }
 
+/** Answer of `POST /v1/realtime-tokens`. */
+export interface RealtimeToken {
+  /** For the handshake's `auth: { token }`. */
+  token: string;
+  /** When it opens no socket any more; one that is open goes on. */
+  expiresAt: string;
+}
+
 /** Answer of `GET /v1/me`. */
 export interface Me {
   user: { id: string; email: string; name: string };

@@ -14,7 +14,7 @@ import { createRouteTable, type RouteTable } from "./http/route-table.ts";
 import { securityHeaders } from "./http/security-headers.ts";
 import type { LimitedConnections } from "./limits/connections.ts";
 import { rateLimitHeaders, type RateLimiter } from "./limits/rate-limiter.ts";
-import { createTrustedOrigins } from "./http/trusted-origins.ts";
+import type { TrustedOrigins } from "./http/trusted-origins.ts";
 import type { EventSource } from "./realtime/event-stream.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
@@ -54,6 +54,8 @@ export interface AppOptions {
   publicUrl: string | null;
   /** Where this server answers; asked late, as a free port is known late. */
   apiUrl: () => string;
+  /** Whose pages may act with a member's cookie. */
+  trustedOrigins: TrustedOrigins;
   trustedProxyHops: number;
   revocations: Pick<Revocations, "isRevoked" | "refresh">;
   limiter: RateLimiter;
@@ -92,9 +94,8 @@ export function createApp(options: AppOptions): App {
     if (standing) for (const [name, value] of rateLimitHeaders(standing)) c.res.headers.set(name, value);
   });
 
-  const trustedOrigins = createTrustedOrigins(() => [options.apiUrl(), services.accounts.consoleUrl]);
-  const { trustedProxyHops } = options;
-  const api = createApi(app, services, table, { ...options, trustedOrigins });
+  const { trustedOrigins, trustedProxyHops } = options;
+  const api = createApi(app, services, table, options);
   visitorSessionRoutes(api, services, options);
   visitorRoutes(api, options.revocations);
   conversationRoutes(api);

@@ -89,6 +89,7 @@ export const PROVED_ELSEWHERE: Record<string, string> = {
   "POST /v1/invitations/read": "server/src/members.integration.test.ts",
   "POST /v1/invitations/accept": "server/src/members.integration.test.ts",
   "POST /v1/tenants": "server/src/members.integration.test.ts",
+  "POST /v1/realtime-tokens": "server/src/realtime-tokens.integration.test.ts",
 };
 
 /** Fields of bodies that look like ids and name nothing of ours. */
@@ -105,6 +106,7 @@ export const PLAIN_QUERY = new Set([
   "to",
   "seq",
   "hash",
+  "afterHash",
   "interval",
   "groupBy",
   "search",

@@ -21,6 +21,7 @@ import { limitConnections } from "./limits/connections.ts";
 import { createCounters } from "./limits/counters.ts";
 import { createRateLimiter } from "./limits/rate-limiter.ts";
 import { createTenantLimits } from "./limits/tenant-limits.ts";
+import { createTrustedOrigins } from "./http/trusted-origins.ts";
 import { createKnownOrigins } from "./http/known-origins.ts";
 import { openGateway } from "./realtime/gateway.ts";
 import { PAGE_BYTES } from "./realtime/reader.ts";
@@ -84,6 +85,8 @@ export async function startServer({
     counters.close();
     return Promise.all([live.stop(), revocations.stop(), egress.close()]);
   };
+  const apiUrl = () => config.publicUrl ?? `http://localhost:${(http.address() as AddressInfo).port}`;
+  const trustedOrigins = createTrustedOrigins(() => [apiUrl(), services.accounts.consoleUrl]);
   const app = createApp({
     services,
     events: { hub, clock, live: connections },
@@ -112,7 +115,8 @@ export async function startServer({
         : {}),
     },
     publicUrl: config.publicUrl,
-    apiUrl: () => config.publicUrl ?? `http://localhost:${(http.address() as AddressInfo).port}`,
+    apiUrl,
+    trustedOrigins,
     trustedProxyHops,
     widgetDirectory: WIDGET_DIRECTORY,
   });
@@ -122,6 +126,7 @@ export async function startServer({
     services,
     hub,
     isKnownOrigin,
+    trustedOrigins,
     revocations,
     connections,
     limiter,

@@ -19,6 +19,7 @@ const WITHOUT_PERMISSION = [
   "GET /v1/me",
   "POST /v1/invitations/accept",
   "POST /v1/invitations/read",
+  "POST /v1/realtime-tokens",
   "POST /v1/tenants",
   "POST /v1/visitor-sessions",
 ];

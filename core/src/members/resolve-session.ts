@@ -14,6 +14,8 @@ export interface Membership {
 
 /** A signed-in person, and the tenants they are a member of, longest first. */
 export interface Session {
+  /** Names it without opening anything. */
+  id: string;
   user: { id: UserId; email: string; name: string };
   /** Milliseconds since the epoch. */
   expiresAt: number;
@@ -29,6 +31,7 @@ const resolve = statement<{
   tenant_name: string;
   member_id: string;
   role: Role;
+  session_id: string;
 }>("resolve_session", "select * from resolve_session($1)");
 
 /**
@@ -46,6 +49,7 @@ export async function resolveSession(
   const [first] = rows;
   if (!first) return null;
   return {
+    id: first.session_id,
     user: { id: first.user_id, email: first.email, name: first.name },
     expiresAt: first.expires_at.getTime(),
     memberships: rows.flatMap((row) =>

@@ -48,16 +48,7 @@ export async function authenticateMember(
 ): Promise<Principal> {
   const session = await sessionOf(services, trusted, c);
   if (!session) throw signedOut();
-  const membership = chooseMembership(session, c);
-  if (!membership) {
-    throw session.memberships.length === 0
-      ? new ProblemError("forbidden", "You are a member of no tenant. Ask one of its admins for an invitation.")
-      : new ProblemError(
-          "invalid_request",
-          "You are a member of several tenants. Choose one with the header `X-Tenant-Id`; `GET /v1/me` lists them.",
-        );
-  }
-  const { tenantId, memberId, role } = membership;
+  const { tenantId, memberId, role } = membershipOf(session, c);
   const cookie = c.req.header("cookie");
   return {
     tenantId,
@@ -72,6 +63,18 @@ export async function authenticateMember(
       },
     },
   };
+}
+
+/** As whom a request speaks; throws what to do where that is not clear. */
+export function membershipOf(session: Session, c: AppContext): Membership {
+  const membership = chooseMembership(session, c);
+  if (membership) return membership;
+  throw session.memberships.length === 0
+    ? new ProblemError("forbidden", "You are a member of no tenant. Ask one of its admins for an invitation.")
+    : new ProblemError(
+        "invalid_request",
+        "You are a member of several tenants. Choose one with the header `X-Tenant-Id`; `GET /v1/me` lists them.",
+      );
 }
 
 /** By the header; without it the only one there is, or null. A tenant that is not theirs is one that is not there. */

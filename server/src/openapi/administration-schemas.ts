@@ -1,6 +1,15 @@
 /** The resources that administer a tenant, for the OpenAPI document. Each is held to its type in `protocol/`. */
 import { z } from "@hono/zod-openapi";
-import type { ApiKey, Invitation, Me, Member, NewApiKey, Site, Tenant } from "@agent-engine/protocol/administration.ts";
+import type {
+  ApiKey,
+  Invitation,
+  Me,
+  Member,
+  NewApiKey,
+  RealtimeToken,
+  Site,
+  Tenant,
+} from "@agent-engine/protocol/administration.ts";
 import { API_KEY_SCOPES, ROLES } from "@agent-engine/core/members/permissions.ts";
 
 const time = z.string().openapi({ format: "date-time", example: "2026-11-22T12:00:00.000Z" });
@@ -31,6 +40,10 @@ export const invitationSchema: z.ZodType<Invitation> = z
     hasAccount: z.boolean(),
   })
   .openapi("Invitation");
+
+export const realtimeTokenSchema: z.ZodType<RealtimeToken> = z
+  .object({ token: z.string(), expiresAt: time })
+  .openapi("RealtimeToken");
 
 export const meSchema: z.ZodType<Me> = z
   .object({

@@ -9,6 +9,7 @@ import { SECURITY_HEADERS } from "../http/security-headers.ts";
 import { correlationIdOf } from "../http/request.ts";
 import { handshake } from "./handshake.ts";
 import type { Hub } from "./hub.ts";
+import type { TrustedOrigins } from "../http/trusted-origins.ts";
 import { addressBehind } from "../http/client-address.ts";
 import type { LimitedConnections } from "../limits/connections.ts";
 import type { RateLimiter } from "../limits/rate-limiter.ts";
@@ -27,6 +28,8 @@ export interface GatewayOptions {
   services: Services;
   hub: Hub;
   isKnownOrigin: IsKnownOrigin;
+  /** Whose pages members connect from. */
+  trustedOrigins: Pick<TrustedOrigins, "has">;
   revocations: Authority["revocations"];
   connections: Pick<LimitedConnections, "check" | "watch">;
   limiter: RateLimiter;
@@ -48,6 +51,7 @@ export async function openGateway({
   services,
   hub,
   isKnownOrigin,
+  trustedOrigins,
   revocations,
   connections,
   limiter,
@@ -64,7 +68,11 @@ export async function openGateway({
     connectTimeout: HANDSHAKE_TIMEOUT_MS,
     destroyUpgrade: false,
     // For polling only: CORS does not hold WebSockets back, the handshake does.
-    cors: { origin: answerOrigin(isKnownOrigin), methods: ["GET", "POST"], allowedHeaders: ["x-request-id"] },
+    cors: {
+      origin: answerOrigin(isKnownOrigin, trustedOrigins),
+      methods: ["GET", "POST"],
+      allowedHeaders: ["x-request-id"],
+    },
     ...(redis ? { adapter: redis.adapter } : {}),
   });
 
@@ -86,7 +94,7 @@ export async function openGateway({
         trustedProxyHops,
       );
       await limiter.admitAddress("read", address);
-      const principal = await handshake({ services, revocations, isKnownOrigin }, request);
+      const principal = await handshake({ services, revocations, isKnownOrigin, trustedOrigins }, request);
       principal.address = address;
       await limiter.admitCaller("read", principal);
       connections.check(principal);
@@ -135,9 +143,10 @@ const restarting: RealtimeRefusal = {
 };
 
 /** The origin check of polling's answers, in the form that the `cors` package takes. */
-function answerOrigin(isKnownOrigin: IsKnownOrigin) {
+function answerOrigin(isKnownOrigin: IsKnownOrigin, trusted: Pick<TrustedOrigins, "has">) {
   return (origin: string | undefined, answer: (error: Error | null, allowed: string | false) => void): void => {
     const settle = (isKnown: boolean) => answer(null, isKnown && origin !== undefined ? origin : false);
+    if (origin !== undefined && trusted.has(origin)) return settle(true);
     isKnownOrigin(origin).then(settle, () => settle(false));
   };
 }

@@ -1,6 +1,9 @@
+import { isAllowed } from "@agent-engine/core/members/permissions.ts";
 import { authenticate, type Authority } from "../http/authenticate.ts";
 import type { IsKnownOrigin } from "../http/known-origins.ts";
+import { authenticateSocket, isRealtimeToken } from "../http/authenticate-socket.ts";
 import type { Principal } from "../http/request.ts";
+import type { TrustedOrigins } from "../http/trusted-origins.ts";
 import { HandshakeRefused, UNAVAILABLE } from "./refusal.ts";
 
 /** About 50 KB each: what one server holds before others should take over. */
@@ -18,7 +21,14 @@ export interface HandshakeRequest {
  * that origin. Without the bus a socket would look alive and show nothing, so it is refused with a clear status.
  */
 export async function handshake(
-  { isKnownOrigin, ...authority }: Authority & { isKnownOrigin: IsKnownOrigin },
+  {
+    isKnownOrigin,
+    trustedOrigins,
+    ...authority
+  }: Authority & {
+    isKnownOrigin: IsKnownOrigin;
+    trustedOrigins: Pick<TrustedOrigins, "has">;
+  },
   { token, origin, connections }: HandshakeRequest,
 ): Promise<Principal> {
   if (!authority.services.bus.isHealthy()) {
@@ -31,14 +41,17 @@ export async function handshake(
     );
   }
   if (typeof token !== "string" || token === "" || token.length > 8_192) {
-    throw new HandshakeRefused("unauthenticated", "Connect with `auth: { token }`: a visitor token or a secret key.");
+    throw new HandshakeRefused(
+      "unauthenticated",
+      "Connect with `auth: { token }`: a visitor token, a secret key, or a member's realtime token.",
+    );
   }
-  const principal = await authenticate(authority, token, origin);
-  if (
-    principal.actor.kind === "secret_key" &&
-    !["*", "conversations:read"].some((scope) => hasScope(principal, scope))
-  ) {
-    throw new HandshakeRefused("unauthenticated", "This secret key lacks the scope `conversations:read`.");
+  const principal = isRealtimeToken(token)
+    ? await authenticateSocket(authority.services, trustedOrigins, token, origin)
+    : await authenticate(authority, token, origin);
+  const { actor } = principal;
+  if (actor.kind !== "visitor" && !isAllowed(actor, "conversations:read")) {
+    throw new HandshakeRefused("unauthenticated", "This credential lacks the permission `conversations:read`.");
   }
   if (principal.origin !== null && origin !== undefined && !(await isKnownOrigin(origin))) {
     throw new HandshakeRefused(
@@ -47,8 +60,4 @@ export async function handshake(
     );
   }
   return principal;
-}
-
-function hasScope({ actor }: Principal, scope: string): boolean {
-  return actor.kind === "secret_key" && actor.scopes.includes(scope);
 }

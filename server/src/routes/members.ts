@@ -6,6 +6,7 @@ import { describeSession } from "@agent-engine/core/members/describe-session.ts"
 import { getInvitation } from "@agent-engine/core/members/get-invitation.ts";
 import { inviteMember } from "@agent-engine/core/members/invite-member.ts";
 import { listMembers } from "@agent-engine/core/members/list-members.ts";
+import { signRealtimeToken } from "@agent-engine/core/members/realtime-token.ts";
 import { removeMember } from "@agent-engine/core/members/remove-member.ts";
 import {
   acceptInvitationRequest,
@@ -15,9 +16,15 @@ import {
   tenantRequest,
 } from "@agent-engine/protocol/schemas/administration.ts";
 import type { Api } from "../http/api.ts";
-import { chooseMembership } from "../http/authenticate-member.ts";
+import { chooseMembership, membershipOf } from "../http/authenticate-member.ts";
 import { pageQuery, pageRequest } from "../http/paging.ts";
-import { invitationSchema, memberSchema, meSchema, tenantSchema } from "../openapi/administration-schemas.ts";
+import {
+  invitationSchema,
+  memberSchema,
+  meSchema,
+  realtimeTokenSchema,
+  tenantSchema,
+} from "../openapi/administration-schemas.ts";
 import { pageSchema } from "../openapi/schemas.ts";
 
 const tag = "Members";
@@ -36,6 +43,23 @@ export function memberRoutes(api: Api, services: Services): void {
       answer: meSchema,
     },
     async ({ session, c }) => describeSession(session, chooseMembership(session, c)),
+  );
+
+  api.account(
+    {
+      method: "post",
+      path: "/v1/realtime-tokens",
+      tag,
+      summary: "Get a token to open a socket with",
+      description:
+        "For the handshake's `auth: { token }`, within a minute. The socket lasts for as long as the session does and the member has the role; sockets take no cookies.",
+      status: 201,
+      answer: realtimeTokenSchema,
+    },
+    ({ session, c }) => {
+      const of = { sessionId: session.id, member: membershipOf(session, c) };
+      return signRealtimeToken(services.secrets, of, services.clock());
+    },
   );
 
   api.account(
