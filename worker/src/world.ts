@@ -72,7 +72,7 @@ export function openWorld(
         {
           searchKnowledge: (input) => searchKnowledge(ctx, input),
           egress,
-          builtin: builtinDeps(ctx),
+          builtin: builtinDeps(ctx, { hasVisitor: claim.visitorId !== null }),
           openInstalled: (choice) => openInstalled(ctx, kinds, choice),
           accountOf: (opened, tool) => toolAccount(ctx, kinds, opened, tool, claim.visitorId),
           secrets,

@@ -81,6 +81,16 @@ export interface ToolAnswer {
   sources?: readonly ToolSource[];
 }
 
+/** What the visitor is asked in the place of a call that their page answers. */
+export interface ToolQuestion {
+  /** Human words for whoever waits. */
+  message: string;
+  metadata: Record<string, unknown>;
+  /** JSON Schema of the answer. */
+  responseSchema?: JsonSchema;
+  expiresInMs: number;
+}
+
 export interface Toolkit {
   /** Its namespace: the first part of its tools' names. */
   readonly name: string;
@@ -90,6 +100,8 @@ export interface Toolkit {
   describe(name: string): Promise<ToolDescription | null>;
   /** One attempt. Throws when there is no definite answer; `classifyFailure` says what the throw means. */
   execute(name: string, request: ToolRequest): Promise<ToolAnswer>;
+  /** Of a tool that the visitor's page answers: what to ask for these arguments. Such a tool is never executed. */
+  question?(name: string): ((args: Readonly<Record<string, unknown>>) => ToolQuestion) | undefined;
   /** Never throws. An error it does not know is `unknown_outcome`. */
   classifyFailure(error: unknown): Failure;
   /** Lets go of what it keeps open between calls; without it that ends by itself after a while. Never throws. */

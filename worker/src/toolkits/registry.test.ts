@@ -28,6 +28,7 @@ async function bind(config: Record<string, unknown>) {
     egress,
     builtin: {
       now: () => Date.parse("2026-11-22T23:40:00Z"),
+      hasVisitor: true,
       handOver: async () => ({ handedOver: true as const }),
       planFollowUp: async ({ at }) => ({ at: new Date(at).toISOString() }),
     },

@@ -135,6 +135,7 @@ async function bindToolkit(
     const policy = policyFor(name, remote);
     if (policy === "off") continue;
     const account = accountOf(description);
+    const question = toolkit.question?.(name);
     const problem = problemOf(description, bound, account);
     if (problem !== null) {
       bound.problems.push(`tool ${name}: ${problem}`);
@@ -146,6 +147,7 @@ async function bindToolkit(
       host: toolkit.host,
       ...(circuit ? { circuit } : {}),
       ...(account ? { account } : {}),
+      ...(question ? { ask: (invocation) => question(invocation.arguments) } : {}),
       policy,
       deadlineMs: sources.deadlineMs ?? DEFAULT_DEADLINE_MS,
       checkArguments: argumentCheck(description.parameters),

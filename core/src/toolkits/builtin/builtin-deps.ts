@@ -5,8 +5,9 @@ import { planFollowUp } from "../../schedules/plan-follow-up.ts";
 import type { BuiltinDeps } from "./builtin-tool.ts";
 
 /** What the built-in tools do, for the tenant and run of `ctx`. */
-export function builtinDeps(ctx: Ctx): BuiltinDeps {
+export function builtinDeps(ctx: Ctx, { hasVisitor }: { hasVisitor: boolean }): BuiltinDeps {
   return {
+    hasVisitor,
     now: ctx.services.clock,
     handOver: (input) => orProblem(handOver(ctx, input)),
     planFollowUp: (input) => orProblem(planFollowUp(ctx, input)),

@@ -3,7 +3,7 @@ import type { ParsedSettings } from "../toolkit-kind.ts";
 import { isTimeZone } from "./time-zone.ts";
 
 /** The tools there are, without their namespace. */
-export const BUILTIN_TOOLS = ["current_time", "schedule_follow_up", "hand_over"] as const;
+export const BUILTIN_TOOLS = ["current_time", "schedule_follow_up", "hand_over", "collect_form"] as const;
 
 export interface BuiltinSettings {
   /** An IANA name; what times are told in unless the model asks for another. */

@@ -1,12 +1,14 @@
 import type { HandOver } from "../../conversations/hand-over.ts";
 import type { PlanFollowUp } from "../../schedules/plan-follow-up.ts";
 import { toolName } from "../tool-name.ts";
-import type { ToolAnswer, ToolDescription, ToolRequest } from "../toolkit.ts";
+import type { ToolAnswer, ToolDescription, ToolQuestion, ToolRequest } from "../toolkit.ts";
 
 /** What the tools act through; the worker binds it to a run. */
 export interface BuiltinDeps {
   /** Milliseconds since the epoch. */
   now: () => number;
+  /** Somebody is there who can be asked. */
+  hasVisitor: boolean;
   /** What the agent plans for later; the same `callKey` plans it once. */
   planFollowUp(input: PlanFollowUp): Promise<{ at: string } | Refused>;
   /** The team answers from now on; again: nothing happens. */
@@ -24,6 +26,8 @@ export interface BuiltinTool {
   short: string;
   description: ToolDescription;
   call(request: ToolRequest): Promise<ToolAnswer> | ToolAnswer;
+  /** Of one that the visitor's page answers in its place. */
+  ask?(args: Readonly<Record<string, unknown>>): ToolQuestion;
 }
 
 /** What a tool says of itself besides its name: none of them needs a connection. */

@@ -3,12 +3,14 @@ import { failureOf } from "../failure-table.ts";
 import type { Toolkit } from "../toolkit.ts";
 import type { BuiltinSettings } from "./builtin-settings.ts";
 import { BUILTIN, type BuiltinDeps } from "./builtin-tool.ts";
+import { collectForm } from "./collect-form.ts";
 import { currentTime } from "./current-time.ts";
 import { handOver } from "./hand-over.ts";
 import { scheduleFollowUp } from "./schedule-follow-up.ts";
 
 export function builtinToolkit(settings: BuiltinSettings, deps: BuiltinDeps): Toolkit {
   const all = [currentTime(settings, deps), scheduleFollowUp(settings, deps), handOver(deps)];
+  if (deps.hasVisitor) all.push(collectForm());
   const tools = new Map(all.map((tool) => [tool.description.name, tool]));
   return {
     name: BUILTIN,
@@ -20,6 +22,7 @@ export function builtinToolkit(settings: BuiltinSettings, deps: BuiltinDeps): To
       if (!tool) throw new Error(`there is no built-in tool ${name}`);
       return tool.call(request);
     },
+    question: (name) => tools.get(name)?.ask,
     // Each is a read, or does the same thing once however often it is called.
     classifyFailure: (error) =>
       failureOf("tool.builtin_failed", error instanceof Error ? error.message : String(error)),

@@ -15,7 +15,7 @@ describe("a time zone", () => {
   );
 
   it("never throws, whatever it is asked", () => {
-    const text = fc.string({ unit: "binary", maxLength: 70 });
+    const text = fc.string({ unit: "binary-ascii", maxLength: 70 });
     fc.assert(
       fc.property(text, (name) => typeof isTimeZone(name) === "boolean"),
       { numRuns: 100 },
