@@ -21,6 +21,7 @@ import { AccountChangesMigration } from "./migration-20261124-account-changes.ts
 import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
 import { InterruptsMigration } from "./migration-20261124-interrupts.ts";
 import { RealtimeTokensMigration } from "./migration-20261124-realtime-tokens.ts";
+import { ForgottenVisitorsMigration } from "./migration-20261124-forgotten-visitors.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -48,6 +49,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261124-webhook-receipts": WebhookReceiptsMigration,
   "20261124-interrupts": InterruptsMigration,
   "20261124-realtime-tokens": RealtimeTokensMigration,
+  "20261124-forgotten-visitors": ForgottenVisitorsMigration,
 };
 
 /** What the migrator runs, oldest first. */

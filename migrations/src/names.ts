@@ -22,4 +22,5 @@ export const MIGRATION_NAMES = [
   "20261124-webhook-receipts",
   "20261124-interrupts",
   "20261124-realtime-tokens",
+  "20261124-forgotten-visitors",
 ] as const;

@@ -19,7 +19,7 @@ import { getTenant, updateTenant } from "../tenancy/tenant-settings.ts";
 import { continueErasure } from "../visitors/continue-erasure.ts";
 import { eraseVisitor } from "../visitors/erase-visitor.ts";
 import { keepHouse, type Kept } from "./keep-house.ts";
-import { openVisitorSession } from "../visitors/open-visitor-session.ts";
+import { openVisitorSession, type EarlierSession } from "../visitors/open-visitor-session.ts";
 import type { SiteId, VisitorId } from "@agent-engine/protocol/ids.ts";
 
 let spine: Spine;
@@ -193,6 +193,55 @@ describe("retention", () => {
     await expect(getConversation(tenant.ctx, id)).rejects.toMatchObject({ code: "not_found" });
     await keep();
     expect(await rowsOf(id)).toEqual(NOTHING);
+  });
+});
+
+describe("visitors without a conversation", () => {
+  const open = (tenant: TestTenant, earlier?: EarlierSession) =>
+    openVisitorSession(tenant.ctx, { siteId: tenant.siteId as SiteId, ...(earlier ? { earlier } : {}) });
+
+  /** They were seen last so many days ago. */
+  const unseen = (id: string, days: number) =>
+    spine.owner.query("update visitors set seen_at = now() - $2 * interval '1 day' where id = $1", [uuidOf(id), days]);
+
+  async function isThere(id: string): Promise<boolean> {
+    const { rows } = await spine.owner.query("select 1 from visitors where id = $1", [uuidOf(id)]);
+    return rows.length === 1;
+  }
+
+  async function kept(...ids: string[]): Promise<boolean[]> {
+    await keep();
+    return Promise.all(ids.map(isThere));
+  }
+
+  test("are forgotten once no token of theirs can be renewed, and not before", async () => {
+    const tenant = await openTenant(spine);
+    const [gone, recent] = [(await open(tenant)).visitor.id, (await open(tenant)).visitor.id];
+    await unseen(gone, 93);
+    await unseen(recent, 91);
+    expect(await kept(gone, recent)).toEqual([false, true]);
+  });
+
+  test("stay while they come back, have a conversation, or are known by name", async () => {
+    const tenant = await openTenant(spine);
+    const first = await open(tenant);
+    const talked = (await open(tenant)).visitor.id;
+    const agent = { siteId: tenant.siteId as SiteId, agentId: tenant.agentId };
+    const actor = { kind: "visitor", visitorId: talked as VisitorId, ...agent } as const;
+    await createConversation({ ...tenant.ctx, actor }, {});
+    const known = (await open(tenant)).visitor.id;
+    await spine.owner.query("update visitors set external_id = 'ada' where id = $1", [uuidOf(known)]);
+    const merged = (await open(tenant)).visitor.id;
+    await spine.owner.query("update visitors set merged_into = $2 where id = $1", [uuidOf(merged), uuidOf(known)]);
+    for (const id of [first.visitor.id, talked, known, merged]) await unseen(id, 93);
+    const again = await open(tenant, {
+      visitorId: first.visitor.id as VisitorId,
+      sessionId: first.sessionId,
+      identifiedAt: null,
+      issuedAt: Date.now(),
+    });
+    expect(again.visitor.id).toBe(first.visitor.id);
+    expect(await kept(first.visitor.id, talked, known, merged)).toEqual([true, true, true, true]);
   });
 });
 

@@ -4,6 +4,7 @@ import { inTenant } from "../db/transaction.ts";
 import { idOf, newId } from "../ids.ts";
 import { repeat, type Repeated } from "../repeat.ts";
 import { continueErasure } from "../visitors/continue-erasure.ts";
+import { VISITOR_TOKEN_RENEWAL_SECONDS, VISITOR_TOKEN_SECONDS } from "../visitors/visitor-token.ts";
 import { purgeDeletedLogs } from "./purge-logs.ts";
 
 const EVERY_MS = 30_000;
@@ -13,6 +14,11 @@ const PORTION = 1_000;
 const TENANTS_AT_ONCE = 10;
 const CONVERSATIONS_AT_ONCE = 200;
 const ERASURES_AT_ONCE = 20;
+/**
+ * Anonymous visitors without a conversation are forgotten after that: no token of theirs can be renewed any more. A day
+ * over, as it is noted to the day when they were seen.
+ */
+const UNSEEN_MS = (VISITOR_TOKEN_SECONDS + VISITOR_TOKEN_RENEWAL_SECONDS + 2 * 86_400) * 1_000;
 
 const tryLock = statement<{ locked: boolean }>(
   "keep_house_lock",
@@ -34,6 +40,7 @@ const pruneBudgets = statement("prune_budgets", "select prune_budgets($1)");
 const pruneSchedules = statement("prune_schedules", "select prune_schedules($1)");
 const pruneChallenges = statement("prune_challenges", "select prune_challenges($1)");
 const pruneClientTools = statement("prune_client_tools", "select prune_client_tools($1)");
+const pruneVisitors = statement<{ pruned: number }>("prune_visitors", "select prune_visitors($1, $2) as pruned");
 const prune = statement<{ pruned: number }>("prune_visitor_records", "select prune_visitor_records($1) as pruned");
 
 export interface Kept {
@@ -81,6 +88,7 @@ async function work(services: Services, inTime: () => boolean): Promise<Kept> {
   await services.db.query(prune, [PORTION]);
   await services.db.query(pruneBudgets, [PORTION]);
   await services.db.query(pruneChallenges, [PORTION]);
+  await services.db.query(pruneVisitors, [new Date(services.clock() - UNSEEN_MS), PORTION]);
   await services.db.query(pruneSchedules, [PORTION]);
   await services.db.query(pruneClientTools, [PORTION]);
   return { deleted, isDone: arePurged && deleted === 0 };

@@ -74,6 +74,11 @@ const insertVisitor = statement<VisitorRow>(
    returning id, external_id, created_at, sessions_valid_after`,
 );
 
+const noteSeen = statement(
+  "visitor_seen",
+  "update visitors set seen_at = $2 where id = $1 and seen_at < $2::timestamptz - interval '1 day'",
+);
+
 const hasKeyForAuto = statement<{ has: boolean }>(
   "has_provider_key_for_auto",
   "select exists (select 1 from provider_keys where tenant_id = $1 and provider in ('openai', 'anthropic')) as has",
@@ -148,7 +153,10 @@ async function findVisitor(
     return { visitor, sessionId: session.sessionId, identifiedAt: services.clock() };
   }
   const isStale = known?.external_id != null && services.clock() - (kept?.identifiedAt ?? 0) > IDENTIFIED_MS;
-  if (known && kept && !isStale) return { visitor: known, sessionId: kept.sessionId, identifiedAt: kept.identifiedAt };
+  if (known && kept && !isStale) {
+    await tx.query(noteSeen, [known.id, new Date(services.clock())]);
+    return { visitor: known, sessionId: kept.sessionId, identifiedAt: kept.identifiedAt };
+  }
   await admit?.(tx);
   const values = [uuidOf(services.newId("visitor")), uuidOf(ctx.tenantId), uuidOf(siteId)];
   const [visitor] = await tx.query(insertVisitor, values);

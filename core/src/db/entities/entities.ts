@@ -122,6 +122,7 @@ const VisitorSchema = defineEntity({
     mergedInto: p.type(new IdType("visitor")).nullable(),
     erasedAt: p.datetime(3).nullable(),
     erasureFinishedAt: p.datetime(3).nullable(),
+    seenAt: p.datetime(3),
     createdAt: createdAt(),
   },
 });
