@@ -58,6 +58,9 @@ export async function openGateway({
   trustedProxyHops,
   redis,
 }: GatewayOptions): Promise<Gateway> {
+  // A socket that asks for an upgrade is no longer watched by Node and not yet by Socket.IO, which looks up its origin
+  // first: a reset in between would be nobody's error, and end the process.
+  http.on("upgrade", (_request, socket) => socket.on("error", () => {}));
   const io: RealtimeServer = new Server(http, {
     path: REALTIME_PATH,
     serveClient: false,
