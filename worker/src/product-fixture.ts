@@ -52,10 +52,12 @@ export interface Product {
   stop(): Promise<void>;
 }
 
-export async function startProduct(options: { withoutWorker?: true } = {}): Promise<Product> {
+export async function startProduct(options: { withoutWorker?: true; redisUrl?: string | null } = {}): Promise<Product> {
   const models = await startModelServer({ text: "All done." });
   const tools = await startToolServer();
-  const services = await openTestServices({ models: { openaiBaseUrl: models.url } });
+  const { redisUrl = null } = options;
+  const broker = redisUrl === null ? {} : { redisUrl };
+  const services = await openTestServices({ ...broker, models: { openaiBaseUrl: models.url } });
   const db = new pg.Pool({ connectionString: services.ownerUrl, max: 2 });
   // A connection that is still closing when its database is dropped.
   db.on("error", () => {});
