@@ -7,6 +7,7 @@ import { connectAccount } from "./connect-account.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
 import { withDeadline } from "./pause.ts";
+import { progressOf } from "./tool-progress.ts";
 
 export type AttemptEnd =
   | { kind: "answer"; answer: ToolAnswer }
@@ -55,9 +56,11 @@ async function call(
 ): Promise<AttemptEnd> {
   const { idempotencyKey, arguments: args } = invocation;
   const deadline = run.effects.now() + tool.deadlineMs;
+  const progress = progressOf(run, tool, invocation);
   const end = await withDeadline(run.effects, tool.deadlineMs, callSignal, (signal) =>
-    tool.call({ idempotencyKey, arguments: args, connection, signal, deadline }),
+    tool.call({ idempotencyKey, arguments: args, connection, signal, deadline, onProgress: progress.say }),
   );
+  progress.end();
   switch (end.kind) {
     case "done":
       return { kind: "answer", answer: end.value };
