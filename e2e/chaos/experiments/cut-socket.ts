@@ -5,12 +5,13 @@
  * that were under way had its end), nothing was broken and nothing is measured: that is checked like the others and
  * done again, a few times.
  */
-import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
+import type { FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { numberedText } from "@agent-engine/testing/model-script.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { atOnce } from "../at-once.ts";
 import type { Experiment, Trial } from "../experiment.ts";
+import { startProxyElsewhere } from "../proxy-elsewhere.ts";
 import { assistantMessages, type Talk } from "../talk.ts";
 import type { World } from "../world.ts";
 
@@ -38,19 +39,21 @@ export const cutSocket: Experiment = {
   ],
   async run(world, trial) {
     const cuts = Array.from({ length: trial.rounds }, () => [RESET, BLACKHOLE, HALF_OPEN]).flat();
+    const used = new Set<number>();
     await atOnce(AT_ONCE, cuts, async (fault) => {
       for (let tries = 0; tries < TRIES; tries++) {
         // What failed has been counted; only what missed is done again.
-        if ((await cut(world, trial, fault)) !== false) return;
+        if ((await cut(world, trial, fault, used)) !== false) return;
       }
     });
   },
 };
 
 /** Answers whether the fault hit; null when there was no answer in the end. */
-async function cut(world: World, trial: Trial, fault: string): Promise<boolean | null> {
+async function cut(world: World, trial: Trial, fault: string, used: Set<number>): Promise<boolean | null> {
   const server = trial.random.pick(world.servers);
-  const proxy = await startFaultProxy({ target: { port: server.port } });
+  // While it refuses connections its port is free for others.
+  const proxy = await startProxyElsewhere(server.port, used);
   try {
     const clientUrl = `http://127.0.0.1:${proxy.port}`;
     const talk = await trial.talk({ url: server.url, clientUrl, hasFreshConnections: true });

@@ -5,7 +5,7 @@
  * as long as all retries do, so the quick form has it for a few ways that are drawn.
  */
 import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
-import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
+import type { FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { storedEvents } from "@agent-engine/testing/invariants.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { modelFaults } from "@agent-engine/testing/model-faults.ts";
@@ -15,6 +15,7 @@ import { getRun } from "../../src/api-client.ts";
 import { atOnce } from "../at-once.ts";
 import type { Experiment, Trial } from "../experiment.ts";
 import { requestsOf } from "../model-requests.ts";
+import { startProxyElsewhere } from "../proxy-elsewhere.ts";
 import { siteOf } from "../shop-agent.ts";
 import type { Talk } from "../talk.ts";
 import type { World } from "../world.ts";
@@ -75,22 +76,12 @@ export const faultyProvider: Experiment = {
     }).flat();
     const used = new Set<number>();
     await atOnce(AT_ONCE, all, async ({ one, isExhausted }) => {
-      const proxy = await proxyElsewhere(world, used);
+      // A worker remembers what failed at an address, and does not ask there for a while.
+      const proxy = await startProxyElsewhere(world.model.port, used);
       await suffer(world, trial, one, { proxy, isExhausted }).finally(() => proxy.stop());
     });
   },
 };
-
-/** At a port that none of them had: a worker would remember what failed there, and not ask for a while. */
-async function proxyElsewhere(world: World, used: Set<number>): Promise<FaultProxy> {
-  const proxy = await startFaultProxy({ target: { port: world.model.port } });
-  if (!used.has(proxy.port)) {
-    used.add(proxy.port);
-    return proxy;
-  }
-  // Held until there is another one, so that it is not given out again.
-  return proxyElsewhere(world, used).finally(() => proxy.stop());
-}
 
 const modelAt = (port: number) => ({
   provider: "openai-compatible",
