@@ -107,8 +107,9 @@ export function createApp(options: AppOptions): App {
   documentRoutes(api);
   toolkitCatalogueRoutes(api, options.kinds);
   toolkitRoutes(api, options.kinds);
-  connectionRoutes(api, options.kinds, options.apiUrl);
+  // First: `start` and `callback` are no ids.
   connectionPages(app, services, options.kinds, options.apiUrl);
+  connectionRoutes(api, options.kinds, options.apiUrl);
   composioWebhookRoutes(app, {
     services,
     secret: options.composioWebhookSecret,

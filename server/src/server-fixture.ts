@@ -40,6 +40,8 @@ export interface FixtureOptions {
   accounts?: Partial<AccountsConfig>;
   /** The first signs, all verify. */
   secretKeys?: string[];
+  /** The installation's Composio. */
+  composio?: ServerOptions["config"]["composio"];
   /** How long a client may take to send a request. */
   receive?: ServerOptions["receive"];
 }
@@ -65,7 +67,13 @@ export async function startServerFixture(options: FixtureOptions = {}): Promise<
   const other = await seedDemo(services, { demoOrigins: ["https://other.example"] });
   const server = await startServer({
     services,
-    config: { nodeEnv: "test", redisUrl, publicUrl: null, trustedProxyHops: 1 },
+    config: {
+      nodeEnv: "test",
+      redisUrl,
+      publicUrl: null,
+      trustedProxyHops: 1,
+      ...(options.composio ? { composio: options.composio } : {}),
+    },
     port: 0,
     ...(options.receive ? { receive: options.receive } : {}),
   });
