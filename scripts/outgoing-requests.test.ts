@@ -20,6 +20,8 @@ const MAY: Record<string, string> = {
   "core/src/mail/mailer.ts": "SMTP_URL of the installation",
   "core/src/toolkits/composio/composio-fetch.ts": "Composio's address, of the installation's configuration",
   "core/src/toolkits/composio/files.ts": "calls egress.fetch",
+  "core/src/toolkits/mcp/mcp-oauth.ts": "calls a fetch that is egress.fetch",
+  "core/src/toolkits/mcp/mcp-wire.ts": "calls egress.fetch, below the SDK",
   "core/src/members/accounts.ts": "makes a pool of the installation's own Postgres",
   "server/src/limits/network.ts": "tells addresses' networks, connects nowhere",
 };

@@ -16,6 +16,7 @@ import type { LimitedConnections } from "./limits/connections.ts";
 import { rateLimitHeaders, type RateLimiter } from "./limits/rate-limiter.ts";
 import type { TrustedOrigins } from "./http/trusted-origins.ts";
 import type { EventSource } from "./realtime/event-stream.ts";
+import { agentMcpRoutes } from "./routes/agent-mcp.ts";
 import { agentRoutes } from "./routes/agents.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { authRoutes } from "./routes/auth.ts";
@@ -104,6 +105,7 @@ export function createApp(options: AppOptions): App {
   runRoutes(api, options.events);
   jobRoutes(api);
   agentRoutes(api);
+  agentMcpRoutes(api, options);
   documentRoutes(api);
   toolkitCatalogueRoutes(api, options.kinds);
   toolkitRoutes(api, options.kinds);

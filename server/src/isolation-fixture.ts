@@ -60,6 +60,7 @@ export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>
   "POST /v1/runs/{runId}/fork": () => ({ changes: { message: "again" } }),
   "POST /v1/schedules": ({ agentId }) => ({ agentId, at: inAnHour(), input: "later" }),
   "POST /v1/agents": () => ({ name: "An agent" }),
+  "POST /v1/agents/{agentId}/mcp": () => ({ jsonrpc: "2.0", id: 1, method: "tools/list" }),
   "PATCH /v1/agents/{agentId}": () => ({ name: "Taken over" }),
   "POST /v1/toolkits": () => ({ ...TOOLKIT, name: `t${randomUUID().slice(0, 8)}` }),
   "PATCH /v1/toolkits/{toolkitId}": () => ({ title: "Taken over" }),

@@ -3,6 +3,7 @@
  * of its list, and a token that it may ask for. Streamable HTTP with sessions at `/mcp`, or the old SSE at `/sse`.
  */
 import { randomUUID } from "node:crypto";
+import { createRequire } from "node:module";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
@@ -11,6 +12,11 @@ import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { CallToolRequestSchema, ListToolsRequestSchema, McpError } from "@modelcontextprotocol/sdk/types.js";
 import { closeServer, listen } from "./listening.ts";
+
+const require = createRequire(import.meta.url);
+
+/** The protocol's own test server: run it with `streamableHttp` or `sse`, and `PORT`. */
+export const EVERYTHING_SERVER = require.resolve("@modelcontextprotocol/server-everything/dist/index.js");
 
 export interface McpTool {
   /** Listed as it is, also when it is nonsense. */

@@ -95,10 +95,11 @@ export interface PublicCall {
   countFor: (tenantId: TenantId) => Promise<void>;
 }
 
-export interface StreamCall<Path extends string, Query> {
+export interface StreamCall<Path extends string, Query, Body = unknown> {
   ctx: Ctx;
   params: ParamsOf<Path>;
   query: Query;
+  body: Body;
   principal: Principal;
   c: AppContext;
 }
@@ -109,9 +110,12 @@ export interface Api {
     verb: (call: Call<Path, Query, Body>) => Promise<Answer>,
   ): void;
   /** A route whose answer goes on: server-sent events, or the media type it names. */
-  stream<const Path extends string, Query = unknown>(
-    spec: Declared<Path, Query> & { streamed?: { mediaType: string; description: string } },
-    open: (call: StreamCall<Path, Query>) => Promise<Response>,
+  stream<const Path extends string, Query = unknown, Body = unknown>(
+    spec: Declared<Path, Query> & {
+      body?: z.ZodType<Body>;
+      streamed?: { mediaType: string; description: string };
+    },
+    open: (call: StreamCall<Path, Query, Body>) => Promise<Response>,
   ): void;
   /** A route for whoever is signed in. */
   account<Body = unknown, Answer = unknown>(
@@ -222,6 +226,7 @@ export function createApi(
     },
     stream(spec, open) {
       declare(spec, {
+        body: spec.body,
         responses: {
           200: {
             description:
@@ -235,7 +240,8 @@ export function createApi(
         const { ctx, principal } = await enter(c, spec);
         connections.check(principal);
         const query = (spec.query ? validate(spec.query, readQuery(c), "query") : {}) as never;
-        return open({ ctx, principal, c, query, params: c.req.param() as ParamsOf<typeof spec.path> });
+        const body = (spec.body ? validate(spec.body, await readJson(c.req.raw), "body") : {}) as never;
+        return open({ ctx, principal, c, query, body, params: c.req.param() as ParamsOf<typeof spec.path> });
       });
     },
     account(spec, verb) {

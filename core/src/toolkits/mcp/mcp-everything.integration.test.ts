@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { REPOSITORY, startProcess, type RunningProcess } from "@agent-engine/testing/processes.ts";
+import { EVERYTHING_SERVER } from "@agent-engine/testing/mcp-server.ts";
+import { startProcess, type RunningProcess } from "@agent-engine/testing/processes.ts";
 import { freePort } from "../../dev/free-port.ts";
 import { createEgress } from "../../net/egress.ts";
 import type { DiscoveredTool } from "../toolkit-kind.ts";
 import type { Toolkit } from "../toolkit.ts";
 import { depsOf, requestOf, settingsOf } from "./mcp-fixture.ts";
 import { mcpKind } from "./mcp-kind.ts";
-
-const SERVER = `${REPOSITORY}/node_modules/@modelcontextprotocol/server-everything/dist/index.js`;
 
 describe.each(["streamableHttp", "sse"])("the protocol's own test server over %s", (transport) => {
   const egress = createEgress({ allowLoopback: true });
@@ -17,7 +16,11 @@ describe.each(["streamableHttp", "sse"])("the protocol's own test server over %s
 
   beforeAll(async () => {
     const port = await freePort();
-    server = startProcess({ name: "server-everything", args: [SERVER, transport], env: { PORT: String(port) } });
+    server = startProcess({
+      name: "server-everything",
+      args: [EVERYTHING_SERVER, transport],
+      env: { PORT: String(port) },
+    });
     await server.waitForOutput(/on port/);
     const settings = settingsOf({ url: `http://127.0.0.1:${port}/${transport === "sse" ? "sse" : "mcp"}` });
     const found = await mcpKind.discover("all", settings, depsOf(egress), AbortSignal.timeout(20_000));
