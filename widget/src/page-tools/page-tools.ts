@@ -66,14 +66,14 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
 
   /** Offers what changed, and again in a while; `mustSay`: also what did not change. */
   function offer(id = client.getState().conversationId, mustSay = true): Promise<unknown> {
-    clearTimeout(timer);
     if (offered && offered.conversationId !== id) void announce(offered.conversationId, []);
     if (offered?.conversationId !== id) offered = null;
     const tools = toolsNow();
     if (id === null || (tools.length === 0 && !offered)) return offering;
-    if (tools.length > 0) timer = setTimeout(offer, RENEW_MS);
     const text = JSON.stringify(tools);
     if (!mustSay && offered?.text === text) return offering;
+    clearTimeout(timer);
+    if (tools.length > 0) timer = setTimeout(offer, RENEW_MS);
     offered = tools.length > 0 ? { conversationId: id, text } : null;
     return announce(id, tools);
   }
