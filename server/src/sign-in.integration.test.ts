@@ -46,7 +46,7 @@ describe("the session's cookie", () => {
     const { email } = await member(fixture, "owner");
     const answer = await trySignIn(fixture, email, PASSWORD);
     const cookies = answer.headers.getSetCookie();
-    expect(cookies.map((each) => each.split("=")[0]).toSorted()).toEqual([
+    expect(cookies.map((each) => each.slice(0, each.indexOf("="))).toSorted()).toEqual([
       "agent-engine.known_browser",
       "agent-engine.session_token",
     ]);
@@ -326,6 +326,8 @@ describe("wrong passwords for one account", () => {
     );
   }
 
+  const inOrder = (statuses: number[]): number[] => statuses.toSorted((one, other) => one - other);
+
   test("are limited whatever address they come from and whoever is asked; from then on the right one is not tried", async () => {
     const { email } = await member(fixture, "viewer");
     const other = await startServer({
@@ -334,7 +336,7 @@ describe("wrong passwords for one account", () => {
       port: 0,
     });
     try {
-      expect((await guess(email, 12)).toSorted()).toEqual([...Array.from({ length: 10 }, () => 401), 429, 429]);
+      expect(inOrder(await guess(email, 12))).toEqual([...Array.from({ length: 10 }, () => 401), 429, 429]);
       for (const spelled of [email, email.toUpperCase()]) {
         const answer = await call<{ code?: string }>(other, "POST", "/api/auth/sign-in/email", {
           body: { email: spelled, password: PASSWORD },
@@ -351,7 +353,7 @@ describe("wrong passwords for one account", () => {
   });
 
   test("tell nobody whether there is such an account", async () => {
-    expect((await guess("nobody-at-all@example.com", 12)).toSorted()).toEqual([
+    expect(inOrder(await guess("nobody-at-all@example.com", 12))).toEqual([
       ...Array.from({ length: 10 }, () => 401),
       429,
       429,
@@ -370,7 +372,7 @@ describe("wrong passwords for one account", () => {
     // Another account's browser is a stranger to this one.
     const { email: another } = await member(fixture, "viewer");
     expect((await attempt(email, PASSWORD, browserOf(await attempt(another, PASSWORD)))).status).toBe(429);
-    expect((await guess(email, 11, browser)).toSorted()).toEqual([...Array.from({ length: 10 }, () => 401), 429]);
+    expect(inOrder(await guess(email, 11, browser))).toEqual([...Array.from({ length: 10 }, () => 401), 429]);
   });
 
   test("are forgotten once whoever has the mailbox has chosen a new password", async () => {
@@ -397,7 +399,7 @@ describe("wrong passwords for one account", () => {
         { cookie, "x-forwarded-for": `198.19.${++from >> 8}.${from & 255}` },
       );
     const statuses = await Promise.all(Array.from({ length: 11 }, async () => (await change("wrong password")).status));
-    expect(statuses.toSorted()).toEqual([...Array.from({ length: 10 }, () => 400), 429]);
+    expect(inOrder(statuses)).toEqual([...Array.from({ length: 10 }, () => 400), 429]);
     expect((await change(PASSWORD)).status).toBe(429);
   });
 });
