@@ -124,11 +124,19 @@ export interface ModelChoice {
   };
 }
 
+/** Who may approve a call, and for how long. */
+export interface ApprovalRules {
+  by: "anyone" | "visitor" | "operator";
+  expiresInSeconds: number;
+}
+
 export interface ToolkitChoice {
   toolkit: string;
   /** Policy by tool name; tools not named take `defaultPolicy`. */
   tools: Record<string, ToolPolicy>;
   defaultPolicy: ToolPolicy;
+  /** Of its tools whose policy is `approve`; anyone within a day where it is absent. */
+  approvals?: ApprovalRules;
   /** Settings of this toolkit, by its kind; validated by the toolkit. */
   settings: Record<string, unknown>;
 }

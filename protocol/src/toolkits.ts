@@ -74,10 +74,4 @@ export interface ConnectionLink {
   expiresAt: string;
 }
 
-/** Who may decide an approval, and for how long. */
-export interface ApprovalRules {
-  by: "anyone" | "visitor" | "operator";
-  expiresInSeconds: number;
-}
-
 export type ToolPolicies = Record<string, ToolPolicy>;

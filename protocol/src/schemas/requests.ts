@@ -103,6 +103,12 @@ const agentFields = {
         toolkit: z.string().min(1).max(100),
         tools: z.record(z.string().max(200), toolPolicy).default({}),
         defaultPolicy: toolPolicy.default("auto"),
+        approvals: z
+          .strictObject({
+            by: z.enum(["anyone", "visitor", "operator"]).default("anyone"),
+            expiresInSeconds: z.int().min(60).max(2_592_000).default(86_400),
+          })
+          .optional(),
         settings: z.record(z.string(), z.unknown()).default({}),
       }),
     )

@@ -6,6 +6,7 @@ import type {
   ToolDescription,
   ToolRequest,
 } from "@agent-engine/core/toolkits/toolkit.ts";
+import type { ApprovalRules } from "@agent-engine/protocol/resources.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { ReusedOutcome } from "./tool-outcome.ts";
 import type { Circuit } from "./circuit.ts";
@@ -38,11 +39,6 @@ export interface BoundTool {
   ask?(invocation: ToolInvocation): VisitorQuestion;
   call(request: Omit<ToolRequest, "context">): Promise<ToolAnswer>;
   classifyFailure(error: unknown): Failure;
-}
-
-export interface ApprovalRules {
-  by: "anyone" | "visitor" | "operator";
-  expiresInSeconds: number;
 }
 
 export const DEFAULT_APPROVAL: ApprovalRules = { by: "anyone", expiresInSeconds: 86_400 };

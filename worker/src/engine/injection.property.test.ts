@@ -99,7 +99,8 @@ it("no call is made that its rules do not allow, whatever a tool's result says (
         if (name !== "mail") continue;
         const sent = args as Record<string, unknown>;
         expect(Object.keys(sent).every((key) => key === "to" || key === "limit")).toBe(true);
-        expect(typeof (sent.to ?? "") === "string" && String(sent.to ?? "").length <= 50).toBe(true);
+        const to = sent.to ?? "";
+        expect(typeof to === "string" && to.length <= 50).toBe(true);
       }
       expect(connections.every((id) => id === OWN.id)).toBe(true);
       if (run.result?.kind === "interrupt") {
@@ -111,7 +112,7 @@ it("no call is made that its rules do not allow, whatever a tool's result says (
       // What goes on to the model and to readers is bounded, and can be stored.
       for (const { result } of run.state.toolCalls) {
         expect((result ?? "").length).toBeLessThanOrEqual(MAX_RESULT_LENGTH);
-        expect(result ?? "").not.toMatch(/\u0000/);
+        expect(result ?? "").not.toContain("\u0000");
         expect((result ?? "").isWellFormed()).toBe(true);
         if (result?.includes('"error"')) refused++;
       }

@@ -89,6 +89,13 @@ describe("an agent's tools", () => {
     expect((await bind({ toolkits: [builtin].map((one) => ({ ...one, tools: {} })) })).tools).toEqual([]);
   });
 
+  it("say who approves them; what only a visitor may is the team's where there is none", async () => {
+    const approvals = { by: "visitor", expiresInSeconds: 600 };
+    const rules = http({ operations: [operation("a")] }, { defaultPolicy: "approve", approvals });
+    expect((await bind(rules)).tools).toMatchObject([{ approval: { by: "operator", expiresInSeconds: 600 } }]);
+    expect((await bind(http({ operations: [operation("a")] }))).tools[0]).not.toHaveProperty("approval");
+  });
+
   it("are left out with a reason when they cannot be used; the others stay", async () => {
     const { names, problems } = await bind({
       toolkits: [

@@ -8,7 +8,7 @@ import { parseHttpSettings } from "@agent-engine/core/toolkits/http/http-setting
 import { isSecretReference, mapSecretSettings } from "@agent-engine/core/toolkits/secret-settings.ts";
 import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolContext, ToolDescription, Toolkit } from "@agent-engine/core/toolkits/toolkit.ts";
-import type { AgentConfig, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
+import type { AgentConfig, ApprovalRules, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
 import type { Circuit } from "../engine/circuit.ts";
 import type { BoundTool, ToolAccount } from "../engine/bound-tool.ts";
 import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
@@ -53,14 +53,28 @@ export async function bindTools(
     await bindToolkit(bound, toolkit, () => "auto", context, sources);
   }
   for (const choice of agent.toolkits) {
-    if (isInstalled(choice)) {
-      await bindInstalled(bound, choice, context, sources);
-      continue;
-    }
-    const toolkit = openToolkit(choice, sources, bound.problems);
-    if (toolkit) await bindToolkit(bound, toolkit, (name) => policyOf(choice, toolkit, name), context, sources);
+    const others = bound.tools.length;
+    await bindChoice(bound, choice, context, sources);
+    const approval = approvalOf(choice, context);
+    if (approval) for (const tool of bound.tools.slice(others)) tool.approval = approval;
   }
   return bound;
+}
+
+async function bindChoice(
+  bound: BoundTools,
+  choice: ToolkitChoice,
+  context: ToolContext,
+  sources: ToolkitSources,
+): Promise<void> {
+  if (isInstalled(choice)) return bindInstalled(bound, choice, context, sources);
+  const toolkit = openToolkit(choice, sources, bound.problems);
+  if (toolkit) await bindToolkit(bound, toolkit, (name) => policyOf(choice, toolkit, name), context, sources);
+}
+
+/** Where there is no visitor, what only they may approve is for the team. */
+function approvalOf({ approvals }: ToolkitChoice, { visitorId }: ToolContext): ApprovalRules | undefined {
+  return approvals?.by === "visitor" && visitorId === null ? { ...approvals, by: "operator" } : approvals;
 }
 
 async function bindInstalled(
