@@ -23,6 +23,8 @@ const MAY: Record<string, string> = {
   "core/src/toolkits/mcp/mcp-oauth.ts": "calls a fetch that is egress.fetch",
   "core/src/toolkits/mcp/mcp-wire.ts": "calls egress.fetch, below the SDK",
   "core/src/members/accounts.ts": "makes a pool of the installation's own Postgres",
+  "core/src/toolkits/openapi/read-document.ts": "calls egress.fetch",
+  "core/src/toolkits/openapi/client-credentials.ts": "calls egress.fetch",
   "server/src/limits/network.ts": "tells addresses' networks, connects nowhere",
 };
 

@@ -29,6 +29,7 @@ const EXEMPT: Record<string, string> = {
   "POST /v1/runs": "traffic: the run and its message are in the conversation's log",
   "POST /v1/realtime-tokens": "for the reader's own socket, for a minute: nothing is changed by it",
   "POST /v1/agents/{agentId}/mcp": "traffic: a question is a run, which is in its conversation's log",
+  "POST /v1/toolkits/openapi/preview": "only looks: a POST so that a document can be sent",
   "POST /v1/invitations/read": "only looks: a POST so that the token is in no address",
   "POST /v1/tenants": "an account makes a tenant of its own: the new tenant's log begins with who made it",
 };

@@ -64,6 +64,7 @@ export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>
   "PATCH /v1/agents/{agentId}": () => ({ name: "Taken over" }),
   "POST /v1/toolkits": () => ({ ...TOOLKIT, name: `t${randomUUID().slice(0, 8)}` }),
   "PATCH /v1/toolkits/{toolkitId}": () => ({ title: "Taken over" }),
+  "POST /v1/toolkits/openapi/preview": () => ({ document: { json: { openapi: "3.1.0", paths: {} } } }),
   "POST /v1/tools/{toolId}/test": ({ connectionId }) => ({ connectionId }),
   "POST /v1/connections/link": ({ runId, interruptId }) => ({ runId, interruptId }),
   "PATCH /v1/connections/{connectionId}": () => ({ label: "Taken over" }),

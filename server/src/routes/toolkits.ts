@@ -10,6 +10,7 @@ import type { Api } from "../http/api.ts";
 import { pageQuery, pageRequest } from "../http/paging.ts";
 import { pageSchema } from "../openapi/schemas.ts";
 import { toolkitSchema, toolSchema, toolTestSchema } from "../openapi/toolkit-schemas.ts";
+import { openapiPreviewRoutes } from "./openapi-preview.ts";
 
 const tag = "Toolkits";
 const read = { scope: "toolkits:read", visitor: false } as const;
@@ -21,6 +22,8 @@ const toolsQuery = pageQuery.extend({
 });
 
 export function toolkitRoutes(api: Api, kinds: KindDeps): void {
+  openapiPreviewRoutes(api, kinds);
+
   api.route(
     {
       method: "get",
