@@ -2,8 +2,9 @@ import { parseArgs } from "node:util";
 import { mainJob } from "./main-job.ts";
 import { resilience } from "./resilience.ts";
 import { tenancy } from "./tenancy.ts";
+import { toolkits } from "./toolkits.ts";
 
-const BENCHMARKS = { "main-job": mainJob, resilience, tenancy };
+const BENCHMARKS = { "main-job": mainJob, resilience, tenancy, toolkits };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -32,6 +32,8 @@ export interface Stack {
 export interface StackOptions {
   /** Where the model is, instead of a process of its own. */
   modelUrl?: string;
+  /** For the server, over the product's defaults. */
+  serverEnv?: Record<string, string>;
   /** For workers, over the product's defaults. */
   workerEnv?: Record<string, string>;
 }
@@ -102,7 +104,11 @@ export async function startStack(say: (line: string) => void, options: StackOpti
     };
     const apiUrl = `http://127.0.0.1:${port}`;
     const startServer = async (): Promise<RunningProcess> => {
-      const started = run({ name: "server", args: ["scripts/start.ts"], env: { ...env, ROLE: "server" } });
+      const started = run({
+        name: "server",
+        args: ["scripts/start.ts"],
+        env: { ...env, ...options.serverEnv, ROLE: "server" },
+      });
       await started.waitUntilReady(`${apiUrl}/readyz`, 90_000);
       return started;
     };
