@@ -22,8 +22,11 @@ export interface DemoShop {
   stop(): Promise<void>;
 }
 
-/** @param options.model false: no model is configured, and the agent quotes its documents */
-export async function openDemoShop(options: { model: boolean }): Promise<DemoShop> {
+/**
+ * @param options.model false: no model is configured, and the agent quotes its documents
+ * @param options.env more than a newcomer has
+ */
+export async function openDemoShop(options: { model: boolean; env?: Record<string, string> }): Promise<DemoShop> {
   const ends: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const end of ends.splice(0).toReversed()) await end();
@@ -43,6 +46,7 @@ export async function openDemoShop(options: { model: boolean }): Promise<DemoSho
       PORT: String(port),
       DEMO_PORT: String(demoPort),
       ...(options.model ? { OPENAI_BASE_URL: model.url } : null),
+      ...options.env,
     };
     let running: RunningProcess | null = null;
     const start = async () => {

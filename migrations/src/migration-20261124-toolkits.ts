@@ -97,7 +97,9 @@ function tables(roles: Roles): string {
     create index on connection_links (run_id) where run_id is not null;
     create index on connection_links (expires_at);
     ${tenantTable("connection_links", roles, "select, insert, update")}
-    grant select, insert, update, delete on connection_links, connections to ${roles.system};
+    grant select, update, delete on connection_links, connections to ${roles.system};
+    -- What the way back needed goes with the link.
+    grant select, delete on secrets to ${roles.system};
   `;
 }
 

@@ -18,8 +18,8 @@ import { ToolkitsMigration } from "./migration-20261124-toolkits.ts";
 import { OperatorsMigration } from "./migration-20261124-operators.ts";
 import { SchedulesMigration } from "./migration-20261124-schedules.ts";
 import { AccountChangesMigration } from "./migration-20261124-account-changes.ts";
-import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
 import { InterruptsMigration } from "./migration-20261124-interrupts.ts";
+import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
 import { RealtimeTokensMigration } from "./migration-20261124-realtime-tokens.ts";
 import { ForgottenVisitorsMigration } from "./migration-20261124-forgotten-visitors.ts";
 import { MIGRATION_NAMES } from "./names.ts";
@@ -46,8 +46,8 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261124-schedules": SchedulesMigration,
   "20261124-operators": OperatorsMigration,
   "20261124-account-changes": AccountChangesMigration,
-  "20261124-webhook-receipts": WebhookReceiptsMigration,
   "20261124-interrupts": InterruptsMigration,
+  "20261124-webhook-receipts": WebhookReceiptsMigration,
   "20261124-realtime-tokens": RealtimeTokensMigration,
   "20261124-forgotten-visitors": ForgottenVisitorsMigration,
 };

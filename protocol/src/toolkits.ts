@@ -1,5 +1,4 @@
 /** Toolkits that tenants install, their tools, and the accounts connected for them, as the API shows them. */
-import type { ToolPolicy } from "./resources.ts";
 
 export type ToolkitKindName = "http" | "openapi" | "mcp" | "composio";
 export type ToolEffect = "read" | "idempotent" | "write";
@@ -73,5 +72,3 @@ export interface ConnectionLink {
   url: string;
   expiresAt: string;
 }
-
-export type ToolPolicies = Record<string, ToolPolicy>;

@@ -25,10 +25,11 @@ const EXEMPT: Record<string, string> = {
   "POST /v1/visitor-sessions": "a visitor comes in: traffic, and nothing is configured by it",
   "POST /v1/conversations": "traffic: the conversation's log begins with it",
   "POST /v1/conversations/{conversationId}/messages": "traffic: the message is in the conversation's log",
-  "PUT /v1/conversations/{conversationId}/client-tools": "traffic: what a page offers for a minute, by its visitor's browser",
+  "PUT /v1/conversations/{conversationId}/client-tools":
+    "traffic: what a page offers for a minute, by its visitor's browser",
   "POST /v1/runs": "traffic: the run and its message are in the conversation's log",
-  "POST /v1/realtime-tokens": "for the reader's own socket, for a minute: nothing is changed by it",
   "POST /v1/agents/{agentId}/mcp": "traffic: a question is a run, which is in its conversation's log",
+  "POST /v1/realtime-tokens": "for the reader's own socket, for a minute: nothing is changed by it",
   "POST /v1/toolkits/openapi/preview": "only looks: a POST so that a document can be sent",
   "POST /v1/invitations/read": "only looks: a POST so that the token is in no address",
   "POST /v1/tenants": "an account makes a tenant of its own: the new tenant's log begins with who made it",

@@ -54,7 +54,10 @@ export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>
   "POST /v1/conversations/{conversationId}/messages": () => ({ clientMessageId: randomUUID(), text: "hi" }),
   "POST /v1/conversations/{conversationId}/takeover": () => ({ name: "Ada" }),
   "POST /v1/conversations/{conversationId}/operator-messages": () => ({ text: "I am a person" }),
-  "PUT /v1/conversations/{conversationId}/client-tools": () => ({ pageId: "p", tools: [{ name: "t", description: "d" }] }),
+  "PUT /v1/conversations/{conversationId}/client-tools": () => ({
+    pageId: "p",
+    tools: [{ name: "t", description: "d" }],
+  }),
   "POST /v1/runs": ({ agentId }) => ({ agentId, input: "hi" }),
   "POST /v1/runs/{runId}/resume": ({ interruptId }) => ({ interruptId, decision: "abort" }),
   "POST /v1/runs/{runId}/fork": () => ({ changes: { message: "again" } }),

@@ -184,7 +184,7 @@ describe("an account", () => {
     await log(at.page).getByText("Connected: Gmail").waitFor();
   });
 
-  it("opens again with the same link, and with a new one when that has ended", async () => {
+  it("opens again with a link of its own, since each is good once", async () => {
     const { page, engine } = await asked(asking(connection), { linkTtlMs: 3_600_000 });
     const ask = card(page, "Connect Gmail");
     const open = async (name: string) => {
@@ -195,9 +195,6 @@ describe("an account", () => {
       return tab.url();
     };
     const first = await open("Connect Gmail");
-    expect(await open("Open the page again")).toBe(first);
-    await page.clock.install();
-    await page.clock.fastForward("02:00:00");
     expect(await open("Open the page again")).not.toBe(first);
     expect(engine.requests.get("POST /v1/connections/link")).toBe(2);
   });

@@ -7,6 +7,7 @@ import type { Backlog } from "@agent-engine/core/queue/backlog.ts";
 import { startDispatcher } from "@agent-engine/core/queue/dispatcher.ts";
 import { QUEUE_CLASSES, type Doorbell } from "@agent-engine/core/queue/run-queue.ts";
 import { createOutbox } from "@agent-engine/core/queue/outbox.ts";
+import { repeat } from "@agent-engine/core/repeat.ts";
 import { watchHouse } from "@agent-engine/core/retention/keep-house.ts";
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
 import { watchSchedules } from "@agent-engine/core/schedules/start-due-schedules.ts";
@@ -53,6 +54,7 @@ const DRAIN_MS = 2_000;
 /** For a run to be given back, and for everything else that may be stuck. */
 const HAND_OVER_MS = 250;
 const DEFAULT_STUCK_SECONDS = 10;
+const ACCOUNTS_EVERY_MS = 60_000;
 
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { services, config } = options;
@@ -159,6 +161,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
   const waits = watchInterrupts(services);
   const schedules = watchSchedules(services);
+  const accounts = repeat(services.log, ACCOUNTS_EVERY_MS, async () => world.checkAccounts?.());
 
   return {
     get activeRuns() {
@@ -177,7 +180,17 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       leaveControl();
       await within(
         HAND_OVER_MS,
-        Promise.all([appender.idle(), backlog.stop(), strays.stop(), house.stop(), waits.stop(), schedules.stop(), masterKeys.stop(), world.close()]),
+        Promise.all([
+          appender.idle(),
+          backlog.stop(),
+          strays.stop(),
+          house.stop(),
+          waits.stop(),
+          schedules.stop(),
+          accounts.stop(),
+          masterKeys.stop(),
+          world.close(),
+        ]),
       );
     },
   };

@@ -12,6 +12,7 @@ import { resolveModel } from "./providers/resolve-model.ts";
 import { createVendorFetch } from "./providers/vendor-fetch.ts";
 import { builtinDeps } from "@agent-engine/core/toolkits/builtin/builtin-deps.ts";
 import { createEgress } from "@agent-engine/core/net/egress.ts";
+import { checkConnections } from "@agent-engine/core/connections/use-connection.ts";
 import { composioAccess } from "@agent-engine/core/toolkits/composio-access.ts";
 import { openInstalled } from "@agent-engine/core/toolkits/installed/open-installed.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
@@ -19,10 +20,14 @@ import { bindClientTools } from "./toolkits/client-tools.ts";
 import { bindTools } from "./toolkits/registry.ts";
 import { toolAccount } from "./toolkits/tool-account.ts";
 
+const ACCOUNTS_AT_ONCE = 20;
+
 /** What runs reach outside: models and tools, over connections that this worker keeps open. */
 export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf" | "spendingOf"> {
   /** How well models and tools are, by tenant: what is not all well. */
   circuits(): CircuitHealth[];
+  /** Asks about connected accounts that nobody has used for a while, whether they are still good. */
+  checkAccounts?(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -83,6 +88,9 @@ export function openWorld(
       if (claim.visitorId === null) return tools;
       const taken = new Set(tools.map((tool) => tool.description.name));
       return [...tools, ...bindClientTools(await offeredTools(ctx, claim.conversationId), taken)];
+    },
+    async checkAccounts() {
+      await checkConnections(services, kinds, ACCOUNTS_AT_ONCE);
     },
     async close() {
       providerKeys.close();

@@ -5,7 +5,7 @@ import { audit } from "../audit/audit.ts";
 import type { Ctx, Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { inTenant, type Tx } from "../db/transaction.ts";
-import { idOf, uuidOf } from "../ids.ts";
+import { idOf } from "../ids.ts";
 import { connectInterrupts } from "../runs/connect-interrupts.ts";
 import { readSecrets, type SecretId } from "../secrets/secrets.ts";
 import type { Account, AccountStatus, KindDeps } from "../toolkits/toolkit-kind.ts";

@@ -37,6 +37,7 @@ const deleteIdle = statement<{ deleted: boolean }>(
   "select delete_idle_conversation($1, $2) as deleted",
 );
 const pruneBudgets = statement("prune_budgets", "select prune_budgets($1)");
+const pruneLinks = statement("prune_links", "select prune_links($1)");
 const pruneSchedules = statement("prune_schedules", "select prune_schedules($1)");
 const pruneChallenges = statement("prune_challenges", "select prune_challenges($1)");
 const pruneClientTools = statement("prune_client_tools", "select prune_client_tools($1)");
@@ -90,6 +91,7 @@ async function work(services: Services, inTime: () => boolean): Promise<Kept> {
   await services.db.query(pruneChallenges, [PORTION]);
   await services.db.query(pruneVisitors, [new Date(services.clock() - UNSEEN_MS), PORTION]);
   await services.db.query(pruneSchedules, [PORTION]);
+  await services.db.query(pruneLinks, [PORTION]);
   await services.db.query(pruneClientTools, [PORTION]);
   return { deleted, isDone: arePurged && deleted === 0 };
 }

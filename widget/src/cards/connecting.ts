@@ -16,7 +16,8 @@ export function createConnecting(calls: InterruptCalls, book: CardBook): Connect
     if (card.status === "sending") return;
     const tab = window.open("about:blank", "_blank");
     try {
-      if (!isFresh(card)) {
+      // A link is good once: only one that a browser kept from opening is still there to be followed.
+      if (!card.isBlocked || !isFresh(card)) {
         book.patch(card, { status: "sending", problem: null });
         const { url, expiresAt } = await calls.connectionLink(card.runId, card.interrupt.id);
         const href = safeLink(url);

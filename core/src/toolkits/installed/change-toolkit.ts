@@ -7,16 +7,23 @@ import { statement } from "../../db/statement.ts";
 import { transact } from "../../db/transaction.ts";
 import { ProblemError } from "../../errors.ts";
 import { uuidOf } from "../../ids.ts";
-import type { KindDeps } from "../toolkit-kind.ts";
+import { useConnection } from "../../connections/use-connection.ts";
+import type { ConnectedAccount, KindDeps } from "../toolkit-kind.ts";
 import { discoverTools } from "./discover-tools.ts";
 import { kindOf } from "./kinds.ts";
 import { maskFields, openFields, sealFields, unmasked } from "./settings-secrets.ts";
-import { findToolkit, insertRevision, toResource } from "./toolkit-rows.ts";
+import { findToolkit, insertRevision, toResource, type ToolkitId } from "./toolkit-rows.ts";
 
 const change = statement(
   "toolkit_change",
   "update toolkits set title = $2, revision = $3, updated_at = $4 where id = $1",
 );
+
+/** The tenant's, where it has one: some show their tools to nobody else. */
+async function accountOf(ctx: Ctx, deps: KindDeps, toolkitId: ToolkitId): Promise<ConnectedAccount | null> {
+  const connection = await useConnection(ctx, deps, { toolkitId, visitorId: null });
+  return connection && (connection.credential as unknown as ConnectedAccount);
+}
 
 /**
  * Changes a toolkit, or only asks the other side anew what there is. What differs becomes a new revision: agents use it
@@ -35,7 +42,7 @@ export async function changeToolkit(
   const kind = await kindOf(row.kind);
   const isAsked = input.settings !== undefined || action === "toolkit.refreshed";
   const settings = unmasked(kind, input.settings ?? row.settings, kept);
-  const found = isAsked ? await discoverTools(ctx, deps, kind, row, settings) : row;
+  const found = isAsked ? await discoverTools(ctx, deps, kind, row, settings, await accountOf(ctx, deps, row.id)) : row;
   return transact(ctx, async (tx) => {
     const before = await findToolkit(tx, row.id, { lock: true });
     if (before.revision !== row.revision) {

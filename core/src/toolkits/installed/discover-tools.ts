@@ -3,7 +3,7 @@ import type { Ctx } from "../../context.ts";
 import { ProblemError } from "../../errors.ts";
 import { argumentCheck, BadSchema } from "../argument-check.ts";
 import { TOOL_NAME } from "../tool-name.ts";
-import type { DiscoveredTool, KindDeps, ToolkitKind } from "../toolkit-kind.ts";
+import type { ConnectedAccount, DiscoveredTool, KindDeps, ToolkitKind } from "../toolkit-kind.ts";
 import { applyOverrides, overridesOf } from "./overrides.ts";
 import type { StoredTool, ToolkitId } from "./toolkit-rows.ts";
 
@@ -28,11 +28,12 @@ export async function discoverTools(
   kind: ToolkitKind,
   toolkit: { id: ToolkitId; name: string },
   settings: Record<string, unknown>,
+  account: ConnectedAccount | null = null,
 ): Promise<FoundTools> {
   const parsed = kind.parse(settings);
   if (parsed.problems) throw new ProblemError("invalid_request", `settings: ${parsed.problems.join("; ")}.`);
   const found = await kind
-    .discover(toolkit.name, parsed.settings, deps, AbortSignal.timeout(DISCOVERY_MS))
+    .discover(toolkit.name, parsed.settings, deps, AbortSignal.timeout(DISCOVERY_MS), account)
     .catch((error: unknown) => {
       if (error instanceof ProblemError) throw error;
       ctx.services.log.warn({ err: error, kind: kind.kind, toolkitId: toolkit.id }, "a toolkit could not be asked");

@@ -2,10 +2,10 @@
 import type { ToolkitKind, ToolkitKindName } from "../toolkit-kind.ts";
 
 const LOADERS: Record<ToolkitKindName, () => Promise<ToolkitKind>> = {
-  http: async () => (await import("../http/http-kind.ts")).httpKind as ToolkitKind,
-  openapi: async () => (await import("../openapi/openapi-kind.ts")).openapiKind as ToolkitKind,
-  mcp: async () => (await import("../mcp/mcp-kind.ts")).mcpKind as ToolkitKind,
-  composio: async () => (await import("../composio/composio-kind.ts")).composioKind as ToolkitKind,
+  http: async () => (await import("../http/http-kind.ts")).httpKind,
+  openapi: async () => (await import("../openapi/openapi-kind.ts")).openapiKind,
+  mcp: async () => (await import("../mcp/mcp-kind.ts")).mcpKind,
+  composio: async () => (await import("../composio/composio-kind.ts")).composioKind,
 };
 
 export function kindOf(name: ToolkitKindName): Promise<ToolkitKind> {
