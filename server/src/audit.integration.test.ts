@@ -15,8 +15,11 @@ import { transact } from "@agent-engine/core/db/transaction.ts";
 import { uuidOf } from "@agent-engine/core/ids.ts";
 import { statement } from "@agent-engine/core/db/statement.ts";
 import type { Ctx } from "@agent-engine/core/context.ts";
+import type { ConnectionLink, InstalledToolkit, Tool } from "@agent-engine/protocol/toolkits.ts";
+import { startComposioServer, type ComposioServer } from "@agent-engine/testing/composio-server.ts";
 import { startMailServer, type MailServer } from "@agent-engine/testing/mail-server.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import { TOOLKIT } from "./isolation-fixture.ts";
 import { PASSWORD } from "./people-fixture.ts";
 import { call, converse, say, scopedKey, startServerFixture, visit, type ServerFixture } from "./server-fixture.ts";
 
@@ -37,19 +40,26 @@ const EXEMPT: Record<string, string> = {
 
 let fixture: ServerFixture;
 let mails: MailServer;
+let composio: ComposioServer;
 let secret: string;
 
 beforeAll(async () => {
   mails = await startMailServer();
-  fixture = await startServerFixture({ accounts: { mail: { smtpUrl: mails.url, from: "no-reply@example.com" } } });
+  composio = await startComposioServer({ toolkits: 10 });
+  fixture = await startServerFixture({
+    accounts: { mail: { smtpUrl: mails.url, from: "no-reply@example.com" } },
+    composio: { apiKey: composio.apiKey, baseUrl: composio.url, webhookSecret: null },
+  });
   secret = fixture.demo.secretKey;
 });
 afterAll(async () => {
   await fixture.stop();
   await mails.stop();
+  await composio.stop();
 });
 
 let requests = 0;
+let toolkits = 0;
 let lastRequest = "";
 
 /** One request as the tenant's server, which must succeed. */
@@ -75,6 +85,18 @@ async function newAgent(): Promise<Agent> {
 
 async function newSite(): Promise<Site> {
   return act<Site>("POST", "/v1/sites", { name: "Shop", agentId: fixture.demo.agentId });
+}
+
+/** A toolkit with an account of the tenant's that is on its way. */
+async function newConnection(): Promise<{ toolkitId: string; connectionId: string }> {
+  const { id: toolkitId } = await newToolkit();
+  const { connectionId } = await act<ConnectionLink>("POST", "/v1/connections/link", { toolkitId });
+  return { toolkitId, connectionId };
+}
+
+async function newToolkit(): Promise<InstalledToolkit> {
+  const settings = { toolkit: "gmail", connections: "tenant", tools: ["GMAIL_FETCH_EMAILS"] };
+  return act("POST", "/v1/toolkits", { kind: "composio", name: `mail${++toolkits}`, settings });
 }
 
 async function newKey(): Promise<NewApiKey> {
@@ -170,6 +192,33 @@ const EXERCISES: Record<string, () => Promise<unknown>> = {
   "DELETE /v1/schedules/{scheduleId}": async () => {
     const { id } = await newSchedule();
     return act("DELETE", `/v1/schedules/${id}`);
+  },
+  "POST /v1/toolkits": newToolkit,
+  "PATCH /v1/toolkits/{toolkitId}": async () => {
+    const { id } = await newToolkit();
+    return act("PATCH", `/v1/toolkits/${id}`, { title: "Mails" });
+  },
+  "POST /v1/toolkits/{toolkitId}/refresh": async () => {
+    const { id } = await newToolkit();
+    return act("POST", `/v1/toolkits/${id}/refresh`);
+  },
+  "DELETE /v1/toolkits/{toolkitId}": async () => {
+    const { id } = await newToolkit();
+    return act("DELETE", `/v1/toolkits/${id}`);
+  },
+  "POST /v1/tools/{toolId}/test": async () => {
+    const { id } = await act<InstalledToolkit>("POST", "/v1/toolkits", { ...TOOLKIT, name: `shop${++toolkits}` });
+    const { items } = await act<Page<Tool>>("GET", `/v1/tools?toolkitId=${id}`);
+    return act("POST", `/v1/tools/${items[0]?.id}/test`, {});
+  },
+  "POST /v1/connections/link": newConnection,
+  "PATCH /v1/connections/{connectionId}": async () => {
+    const { connectionId } = await newConnection();
+    return act("PATCH", `/v1/connections/${connectionId}`, { label: "Support" });
+  },
+  "DELETE /v1/connections/{connectionId}": async () => {
+    const { connectionId } = await newConnection();
+    return act("DELETE", `/v1/connections/${connectionId}`);
   },
   "PATCH /v1/tenant": () => act("PATCH", "/v1/tenant", { retentionDays: 365 }),
   "POST /v1/visitors/{visitorId}/revoke-sessions": async () => {

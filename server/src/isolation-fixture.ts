@@ -90,6 +90,8 @@ export const BODIES: Record<string, (own: Belongings) => Record<string, unknown>
 
 /** Routes whose credential is in the body or which are about no tenant, each with the file that proves them. */
 export const PROVED_ELSEWHERE: Record<string, string> = {
+  "GET /v1/toolkits/catalogue": "what Composio has is nobody's: the same for everybody",
+  "GET /v1/toolkits/catalogue/tools": "what Composio has is nobody's: the same for everybody",
   "POST /v1/visitor-sessions": "another site's visitor token, below",
   "POST /v1/invitations/read": "server/src/members.integration.test.ts",
   "POST /v1/invitations/accept": "server/src/members.integration.test.ts",
@@ -98,7 +100,7 @@ export const PROVED_ELSEWHERE: Record<string, string> = {
 };
 
 /** Fields of bodies that look like ids and name nothing of ours. */
-export const NO_IDS = new Set(["clientMessageId", "apiKey"]);
+export const NO_IDS = new Set(["pageId", "clientMessageId", "apiKey"]);
 
 /** Query parameters that name nothing, and those that may name somebody's things. */
 export const PLAIN_QUERY = new Set([

@@ -353,7 +353,7 @@ test("who has the right to them is answered otherwise: the ids are real", async 
   );
   // What ends something comes after what needs it, and a part before the whole.
   const last = ({ method, name }: Operation) =>
-    method === "DELETE" ? 100 - name.length : /(cancel|messages)$/.test(name) ? 1 : 0;
+    method === "DELETE" ? 100 - name.length : /(cancel|messages|takeover)$/.test(name) ? 1 : 0;
   for (const operation of named.toSorted((a, b) => last(a) - last(b))) {
     const kinds = new Set([...operation.params, ...idsIn(operation)].filter(isKind));
     const unknown = [];

@@ -43,6 +43,8 @@ const dropOldest = statement(
  */
 export async function registerClientTools(ctx: Ctx, input: RegisterClientTools): Promise<{ expiresAt: string }> {
   if (ctx.actor.kind !== "visitor") {
+    // Another tenant's conversation is as unknown as one that never was.
+    await getConversation(ctx, input.conversationId);
     throw new ProblemError("forbidden", "Only a visitor's page offers tools: send the visitor's token.");
   }
   const tools = checkedTools(input.tools);

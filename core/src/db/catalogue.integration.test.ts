@@ -23,6 +23,7 @@ afterAll(() => spine.close());
 
 /** Rows of no tenant. Nothing that a tenant or visitor wrote may lie in them. */
 const NO_TENANTS: Record<string, string> = {
+  "public.webhook_receipts": "ids of events of the installation's own Composio project",
   "public.workers": "the installation's own processes",
 };
 

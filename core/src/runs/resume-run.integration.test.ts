@@ -184,9 +184,9 @@ test("whatever a model, a tool or a person said can be kept with the run", async
   const { runId, interrupt, resume } = await waiting("client_tool", { metadata: { detail: said } });
   const stored = [{ ...interrupt, metadata: { detail: kept } }];
   expect((await getRun(tenant.ctx, runId)).interrupts).toEqual(stored);
-  await resume("result", visitor, { answer: said });
+  await resume("result", visitor, { content: { answer: said } });
   const claim = await claimFor(spine, worker, runId);
-  expect(claim).toMatchObject({ resolution: { interrupt: stored[0], payload: { answer: kept } } });
+  expect(claim).toMatchObject({ resolution: { interrupt: stored[0], payload: { content: { answer: kept } } } });
   const { conversationId, correlationId, epoch } = claim;
   const event = { type: "RUN_ERROR" as const, code: "internal", message: "Sorry." };
   const events = [{ event, audience: "all" as const, runId, correlationId }];

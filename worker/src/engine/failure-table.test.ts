@@ -108,6 +108,11 @@ const status = (code: number, body?: unknown): ModelScript => ({
 });
 const saying = (message: string, code: string) => ({ error: { message, code } });
 
+/** How long the other side is waited for: long enough for a busy machine, unless it is the silence that is looked at. */
+const PATIENT_MS = 8_000;
+const SHORT_MS = 150;
+const SHORT = { stall: { firstPartMs: SHORT_MS, gapMs: SHORT_MS } };
+
 async function askModel(
   choice: Partial<Parameters<typeof resolveModel>[0]>,
   sources: Partial<ModelSources> = {},
@@ -121,7 +126,13 @@ async function askModel(
   };
   const model = resolveModel(
     { provider: "openai", name: null, settings: {}, ...choice },
-    { models: config, egress, vendorFetch: vendor.fetch, stall: { firstPartMs: 150, gapMs: 150 }, ...sources },
+    {
+      models: config,
+      egress,
+      vendorFetch: vendor.fetch,
+      stall: { firstPartMs: PATIENT_MS, gapMs: PATIENT_MS },
+      ...sources,
+    },
   );
   const end = await runModelStep(runOf(model, new Map(), never), 0, [
     { role: "user", content: [{ type: "text", text: "?" }] },
@@ -133,14 +144,17 @@ async function askModel(
   return { code: String(metadata?.code), kind: null };
 }
 
-const answering = (script: ModelScript) => () => {
-  models.enqueue(script);
-  return askModel({});
-};
+const answering =
+  (script: ModelScript, sources: Partial<ModelSources> = {}) =>
+  () => {
+    models.enqueue(script);
+    return askModel({}, sources);
+  };
 
 interface Call {
   baseUrl?: string;
   fault?: ToolFault;
+  timeoutMs?: number;
   sources?: Partial<ToolkitSources>;
   invocation?: Partial<ToolInvocation>;
   signal?: AbortSignal;
@@ -160,7 +174,12 @@ async function callTool(call: Call): Promise<Seen> {
       { toolkit: "builtin" },
       {
         toolkit: "http",
-        settings: { name: "shop", baseUrl: call.baseUrl ?? world.url, timeoutMs: 150, operations: [operation] },
+        settings: {
+          name: "shop",
+          baseUrl: call.baseUrl ?? world.url,
+          timeoutMs: call.timeoutMs ?? PATIENT_MS,
+          operations: [operation],
+        },
       },
     ],
   });
@@ -244,7 +263,7 @@ async function connectToNothing(): Promise<void> {
   await client.connect();
 }
 
-const wire = (fault: ToolFault) => () => callTool({ fault });
+const wire = (fault: ToolFault) => () => callTool({ fault, ...(fault.kind === "hang" ? { timeoutMs: SHORT_MS } : {}) });
 const error = (code: number) => wire({ kind: "error", when: "before", status: code });
 
 const provocations: Record<FailureId, Record<string, () => Promise<Seen>>> = {
@@ -278,8 +297,8 @@ const provocations: Record<FailureId, Record<string, () => Promise<Seen>>> = {
     "418": answering(status(418)),
   },
   "model.stalled": {
-    "before its answer": answering(modelFaults.neverAnswers),
-    "within it": answering(modelFaults.stallMidStream),
+    "before its answer": answering(modelFaults.neverAnswers, SHORT),
+    "within it": answering(modelFaults.stallMidStream, SHORT),
   },
   "model.cut_off": {
     "by a cut": answering(modelFaults.cutMidStream),
