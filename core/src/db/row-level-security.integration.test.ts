@@ -114,8 +114,8 @@ async function install({ id }: TestTenant, ofRun: string): Promise<void> {
   const { owner } = spine;
   await owner.query(
     `insert into toolkits (id, tenant_id, kind, name, title, revision, created_at, updated_at)
-     values ($1, $2, 'http', 'shop', 'Shop', 1, now(), now())`,
-    [toolkit, tenant],
+     values ($1, $2, 'http', $3, 'Shop', 1, now(), now())`,
+    [toolkit, tenant, ofRun],
   );
   await owner.query(
     `insert into toolkit_revisions (toolkit_id, revision, tenant_id, settings, tools, problems, created_at)
