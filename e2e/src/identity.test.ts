@@ -86,7 +86,10 @@ test("who is identified keeps what they said, on every tab and device; who signs
   await phone.page.evaluate((given) => (window as unknown as Customer).AgentWidget.identify(async () => given), token);
   await phone.open();
   await asks(phone, "Is the jacket in?");
-  expect((await saidBy(ada.id)).flat()).toContain("Is the jacket in?");
+  // What was written is shown before the server has it.
+  await waitFor(async () => (await saidBy(ada.id)).flat().includes("Is the jacket in?"), {
+    describe: "what the phone said to be Ada's",
+  });
   expect((await personOf("ada"))?.id).toBe(ada.id);
 
   await visitor.page.evaluate(() => (window as unknown as Customer).AgentWidget.reset());
