@@ -30,21 +30,23 @@ interface Stream {
 export async function measureTakeover(stack: Stack, kills: number): Promise<Takeover> {
   const db = new pg.Client({ connectionString: stack.databaseUrl });
   await db.connect();
-  const visitor = await openVisitor(stack.endpoint);
   const samples: number[] = [];
   const problems: string[] = [];
   try {
     for (let round = 0; round < kills; round++) {
       const alive = stack.workers.filter((worker) => worker.isRunning());
       if (alive.length < 2) await stack.addWorker();
+      // One each: a socket follows so many conversations and no more.
+      const visitor = await openVisitor(stack.endpoint);
       try {
         samples.push(...(await killOne(stack, db, visitor)));
       } catch (error) {
         problems.push(String(error));
+      } finally {
+        visitor.close();
       }
     }
   } finally {
-    visitor.close();
     await db.end();
   }
   return { kills, nextToken: spread(samples), problems };
