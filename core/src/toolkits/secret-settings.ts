@@ -3,6 +3,7 @@ import { isId } from "@agent-engine/protocol/ids.ts";
 import type { ToolkitChoice } from "@agent-engine/protocol/resources.ts";
 import { masked } from "../secrets/mask.ts";
 import type { SecretId } from "../secrets/secrets.ts";
+import { isRecord } from "./schema/schema-keywords.ts";
 
 /** What stands in stored settings in place of a secret. Nobody can send one: settings from outside hold strings. */
 export interface SecretReference {
@@ -32,19 +33,31 @@ export function mapSecretSettings(
   choice: ToolkitChoice,
   replace: (value: unknown, field: string) => unknown,
 ): ToolkitChoice {
-  const { headers } = choice.settings;
+  const { settings } = choice;
   // The one kind that has secrets.
-  if (choice.toolkit !== "http" || typeof headers !== "object" || headers === null) return choice;
-  const origin = originOf(choice.settings.baseUrl);
+  if (choice.toolkit !== "http") return choice;
+  const mapped = mapSecretHeaders(settings, originOf(settings.baseUrl), replace);
+  return mapped === settings ? choice : { ...choice, settings: mapped };
+}
+
+/** The settings with each secret among their `headers` replaced; the same ones when they have none. */
+export function mapSecretHeaders(
+  settings: Record<string, unknown>,
+  origin: string,
+  replace: (value: unknown, field: string) => unknown,
+): Record<string, unknown> {
+  const { headers } = settings;
+  if (!isRecord(headers)) return settings;
   const replaced = Object.entries(headers).map(([name, value]) => [
     name,
     isSecretHeader(name) ? replace(value, `header ${name.toLowerCase()} ${origin}`) : value,
   ]);
-  return { ...choice, settings: { ...choice.settings, headers: Object.fromEntries(replaced) } };
+  return { ...settings, headers: Object.fromEntries(replaced) };
 }
 
-function originOf(baseUrl: unknown): string {
-  return typeof baseUrl === "string" && URL.canParse(baseUrl) ? new URL(baseUrl).origin : "";
+/** Of an address in settings, which may not have been checked yet; empty when it is none. */
+export function originOf(address: unknown): string {
+  return typeof address === "string" && URL.canParse(address) ? new URL(address).origin : "";
 }
 
 export interface SecretSetting {

@@ -1,5 +1,6 @@
 /** Settings of a toolkit that Composio executes. */
 import { z } from "zod";
+import { settingsProblems } from "../settings-problems.ts";
 import type { ParsedSettings } from "../toolkit-kind.ts";
 
 const toolSlug = z.string().regex(/^[A-Z0-9][A-Z0-9_-]{0,199}$/, "must be a tool's slug, as GMAIL_SEND_EMAIL");
@@ -29,6 +30,5 @@ export function parseComposioSettings(value: unknown): ParsedSettings<ComposioSe
   const { overrides: _overrides, ...own } = (value ?? {}) as Record<string, unknown>;
   const parsed = composioSettings.safeParse(own);
   if (parsed.success) return { settings: parsed.data, problems: null };
-  const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "settings"}: ${message}`);
-  return { settings: null, problems };
+  return { settings: null, problems: settingsProblems(parsed.error) };
 }

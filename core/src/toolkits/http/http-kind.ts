@@ -1,5 +1,5 @@
 /** Operations of one HTTP service, written down by the tenant: there is nobody to ask what there is. */
-import { isSecretHeader } from "../secret-settings.ts";
+import { mapSecretHeaders, originOf } from "../secret-settings.ts";
 import { toolName } from "../tool-name.ts";
 import type { DiscoveredTool, ToolkitKind } from "../toolkit-kind.ts";
 import { httpToolkit } from "./http.ts";
@@ -14,16 +14,7 @@ export const httpKind: ToolkitKind<HttpSettings> = {
     const { overrides: _overrides, ...settings } = (value ?? {}) as Record<string, unknown>;
     return parseHttpSettings({ ...settings, name: NAMESPACE });
   },
-  mapSecrets(settings, replace) {
-    const { headers, baseUrl } = settings;
-    if (typeof headers !== "object" || headers === null) return settings;
-    const origin = typeof baseUrl === "string" && URL.canParse(baseUrl) ? new URL(baseUrl).origin : "";
-    const replaced = Object.entries(headers).map(([name, value]) => [
-      name,
-      isSecretHeader(name) ? replace(value, `header ${name.toLowerCase()} ${origin}`) : value,
-    ]);
-    return { ...settings, headers: Object.fromEntries(replaced) };
-  },
+  mapSecrets: (settings, replace) => mapSecretHeaders(settings, originOf(settings.baseUrl), replace),
   async discover(name, settings) {
     const tools = settings.operations.map((operation): DiscoveredTool => ({
       name: toolName(name, operation.name),

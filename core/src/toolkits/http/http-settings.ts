@@ -1,5 +1,6 @@
 /** Settings of an HTTP toolkit, as an agent's `toolkits[].settings` hold them. */
 import { z } from "zod";
+import { settingsProblems } from "../settings-problems.ts";
 import type { ToolEffect } from "../toolkit.ts";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] as const;
@@ -84,11 +85,7 @@ export function parseHttpSettings(
 ): { settings: HttpSettings; problems: null } | { settings: null; problems: string[] } {
   const parsed = httpSettings.safeParse(value);
   if (parsed.success) return { settings: parsed.data, problems: null };
-  const problems = parsed.error.issues.map((issue) => {
-    const message = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-    return `${issue.path.join(".") || "settings"}: ${message}`;
-  });
-  return { settings: null, problems };
+  return { settings: null, problems: settingsProblems(parsed.error) };
 }
 
 /** The names in a path's `{…}`, in order. */

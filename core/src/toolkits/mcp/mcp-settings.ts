@@ -1,13 +1,10 @@
 /** Settings of an MCP toolkit, as a tenant's `toolkits` hold them. */
 import { z } from "zod";
-import { isSecretHeader } from "../secret-settings.ts";
+import { headerName, headerValue } from "../http/http-settings.ts";
+import { isRecord } from "../schema/schema-keywords.ts";
+import { isSecretHeader, mapSecretHeaders, originOf } from "../secret-settings.ts";
+import { settingsProblems } from "../settings-problems.ts";
 import type { ParsedSettings } from "../toolkit-kind.ts";
-
-const headerName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/, "must be a header's name");
-const headerValue = z
-  .string()
-  .max(8_000)
-  .regex(/^[\t\x20-\x7e\x80-\xff]*$/, "must be one line of plain text");
 
 /** The protocol's own headers: a fixed one would break sessions. */
 const OWN_HEADERS = /^(accept|content-type|content-length|host|last-event-id|mcp-session-id|mcp-protocol-version)$/i;
@@ -57,11 +54,7 @@ export type McpSettings = z.output<typeof mcpSettings>;
 export function parseMcpSettings(value: unknown): ParsedSettings<McpSettings> {
   const parsed = mcpSettings.safeParse(value);
   if (parsed.success) return { settings: parsed.data, problems: null };
-  const problems = parsed.error.issues.map((issue) => {
-    const message = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-    return `${issue.path.join(".") || "settings"}: ${message}`;
-  });
-  return { settings: null, problems };
+  return { settings: null, problems: settingsProblems(parsed.error) };
 }
 
 /** Its secrets are headers and the OAuth client's secret, each bound to the origin of the server. */
@@ -70,15 +63,7 @@ export function mapMcpSecrets(
   replace: (value: unknown, field: string) => unknown,
 ): Record<string, unknown> {
   const origin = originOf(settings.url);
-  const mapped = { ...settings };
-  if (isRecord(settings.headers)) {
-    mapped.headers = Object.fromEntries(
-      Object.entries(settings.headers).map(([name, value]) => [
-        name,
-        isSecretHeader(name) ? replace(value, `header ${name.toLowerCase()} ${origin}`) : value,
-      ]),
-    );
-  }
+  const mapped = { ...mapSecretHeaders(settings, origin, replace) };
   if (isRecord(settings.oauth) && settings.oauth.clientSecret !== undefined) {
     const { clientSecret } = settings.oauth;
     mapped.oauth = { ...settings.oauth, clientSecret: replace(clientSecret, `oauth client secret ${origin}`) };
@@ -88,12 +73,4 @@ export function mapMcpSecrets(
 
 export function secretHeaderValues({ headers }: Pick<McpSettings, "headers">): string[] {
   return Object.entries(headers).flatMap(([name, value]) => (isSecretHeader(name) ? [value] : []));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function originOf(url: unknown): string {
-  return typeof url === "string" && URL.canParse(url) ? new URL(url).origin : "";
 }

@@ -1,6 +1,8 @@
 /** Settings of an OpenAPI toolkit, as a tenant installs it. */
 import { z } from "zod";
 import { headerName, headerValue, isPlainAddress } from "../http/http-settings.ts";
+import { originOf } from "../secret-settings.ts";
+import { settingsProblems } from "../settings-problems.ts";
 import type { ParsedSettings } from "../toolkit-kind.ts";
 import { isRecord } from "../schema/schema-keywords.ts";
 
@@ -82,10 +84,7 @@ export type ClientCredentials = Extract<OpenapiAuth, { type: "oauth2_client_cred
 export function parseOpenapiSettings(value: unknown): ParsedSettings<OpenapiSettings> {
   const parsed = openapiSettings.safeParse(value);
   if (parsed.success) return { settings: parsed.data, problems: null };
-  return {
-    settings: null,
-    problems: parsed.error.issues.map(({ path, message }) => `${path.join(".") || "settings"}: ${message}`),
-  };
+  return { settings: null, problems: settingsProblems(parsed.error) };
 }
 
 /** Each with the origins it is sent to. */
@@ -114,8 +113,4 @@ export function mapOpenapiSecrets(
 
 function wordOf(value: unknown): string {
   return typeof value === "string" ? value.toLowerCase() : "";
-}
-
-function originOf(url: unknown): string {
-  return typeof url === "string" && URL.canParse(url) ? new URL(url).origin : "";
 }
