@@ -64,7 +64,9 @@ export function openWorld(
       ),
     spendingOf: (tenantId) => spendingRules.of(tenantId),
     async toolsOf(ctx, claim, { config: agent, secrets }) {
-      const { tools, problems } = await bindTools(
+      // Beside the rest: only a visitor has pages.
+      const offering = claim.visitorId === null ? [] : offeredTools(ctx, claim.conversationId);
+      const binding = bindTools(
         agent,
         {
           tenantId: claim.tenantId,
@@ -84,10 +86,10 @@ export function openWorld(
           circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
         },
       );
+      const [{ tools, problems }, offered] = await Promise.all([binding, offering]);
       for (const problem of problems) services.log.warn({ runId: claim.runId, problem }, "a tool was left out");
-      if (claim.visitorId === null) return tools;
       const taken = new Set(tools.map((tool) => tool.description.name));
-      return [...tools, ...bindClientTools(await offeredTools(ctx, claim.conversationId), taken)];
+      return [...tools, ...bindClientTools(offered, taken)];
     },
     async checkAccounts() {
       await checkConnections(services, kinds, ACCOUNTS_AT_ONCE);

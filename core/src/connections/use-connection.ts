@@ -36,14 +36,20 @@ export async function useConnection(
   deps: KindDeps,
   wanted: WantedConnection,
 ): Promise<ToolConnection | null> {
-  const row = await transact(ctx, (tx) => findWanted(tx, wanted));
-  if (row?.status !== "active") return null;
-  const endsAt = row.expiresAt?.getTime() ?? Infinity;
-  const current = endsAt - ctx.services.clock() < MARGIN_MS ? await checkConnection(ctx, deps, row.id, "renew") : row;
-  if (current.status !== "active") return null;
-  const secret = await transact(ctx, (tx) => openTokens(ctx, tx, current));
-  const ownerKey = ownerKeyOf(ctx.tenantId, current.visitorId);
-  return { id: current.id, credential: { account: current.account, secret, ownerKey } };
+  const found = await transact(ctx, async (tx) => {
+    const row = await findWanted(tx, wanted);
+    if (row?.status !== "active") return null;
+    const isEnding = row.expiresAt !== null && row.expiresAt.getTime() - ctx.services.clock() < MARGIN_MS;
+    return { row, isEnding, secret: isEnding ? null : await openTokens(ctx, tx, row) };
+  });
+  if (!found?.isEnding) return found && usable(ctx, found.row, found.secret);
+  const renewed = await checkConnection(ctx, deps, found.row.id, "renew");
+  if (renewed.status !== "active") return null;
+  return usable(ctx, renewed, await transact(ctx, (tx) => openTokens(ctx, tx, renewed)));
+}
+
+function usable(ctx: Ctx, { id, account, visitorId }: ConnectionRow, secret: string | null): ToolConnection {
+  return { id, credential: { account, secret, ownerKey: ownerKeyOf(ctx.tenantId, visitorId) } };
 }
 
 async function findWanted(
