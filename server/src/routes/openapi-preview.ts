@@ -1,4 +1,3 @@
-import { previewOpenapi } from "@agent-engine/core/toolkits/openapi/preview-openapi.ts";
 import { openapiDocument } from "@agent-engine/core/toolkits/openapi/openapi-settings.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
 import { z } from "zod";
@@ -19,6 +18,10 @@ export function openapiPreviewRoutes(api: Api, kinds: Pick<KindDeps, "egress">):
       status: 200,
       answer: openapiPreviewSchema,
     },
-    ({ ctx, body }) => previewOpenapi(ctx, kinds, body),
+    async ({ ctx, body }) => {
+      // With its parser, of which a server that nobody asks holds nothing.
+      const { previewOpenapi } = await import("@agent-engine/core/toolkits/openapi/preview-openapi.ts");
+      return previewOpenapi(ctx, kinds, body);
+    },
   );
 }
