@@ -3,6 +3,7 @@
  * all of it within five seconds.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { stopCompiling } from "@agent-engine/core/stop-compiling.ts";
 
 interface Part {
   name: string;
@@ -41,6 +42,7 @@ export class Shutdown {
       return;
     }
     this.#begunAt = performance.now();
+    stopCompiling();
     await Promise.race([starting.catch(() => undefined), delay(INTERRUPTED_START_LIMIT_MS)]);
     for (const part of this.#parts) {
       const late = Symbol();

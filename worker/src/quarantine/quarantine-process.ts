@@ -6,6 +6,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { createLogger } from "@agent-engine/core/log.ts";
+import { stopCompiling } from "@agent-engine/core/stop-compiling.ts";
 import { startWatchdog } from "../watchdog/watchdog.ts";
 import type { FromQuarantine, ToQuarantine } from "./messages.ts";
 import { openCell, type Cell } from "./cell.ts";
@@ -31,6 +32,7 @@ let isEnding = false;
 async function end(): Promise<void> {
   if (isEnding) return;
   isEnding = true;
+  stopCompiling();
   setTimeout(() => process.exit(1), 2 * STOP_MS).unref();
   await (await cell)?.stop(STOP_MS);
   process.exit(0);
