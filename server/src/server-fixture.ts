@@ -2,6 +2,7 @@
 import { pino } from "pino";
 import type { Ctx } from "@agent-engine/core/context.ts";
 import { seedDemo } from "@agent-engine/core/demo/seed-demo.ts";
+import type { RateLimits } from "@agent-engine/core/config/rate-limits.ts";
 import type { AccountsConfig } from "@agent-engine/core/members/accounts.ts";
 import type { ReadyTenant } from "@agent-engine/core/tenancy/set-up-tenant.ts";
 import { transact } from "@agent-engine/core/db/transaction.ts";
@@ -44,6 +45,8 @@ export interface FixtureOptions {
   composio?: ServerOptions["config"]["composio"];
   /** How long a client may take to send a request. */
   receive?: ServerOptions["receive"];
+  /** Development's by default. */
+  rateLimits?: RateLimits;
 }
 
 export async function startServerFixture(options: FixtureOptions = {}): Promise<ServerFixture> {
@@ -73,6 +76,7 @@ export async function startServerFixture(options: FixtureOptions = {}): Promise<
       publicUrl: null,
       trustedProxyHops: 1,
       ...(options.composio ? { composio: options.composio } : {}),
+      ...(options.rateLimits ? { rateLimits: options.rateLimits } : {}),
     },
     port: 0,
     ...(options.receive ? { receive: options.receive } : {}),
