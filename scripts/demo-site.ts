@@ -12,10 +12,11 @@ const FOLDER = new URL("../demo/", import.meta.url);
 const TYPES: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
   ".css": "text/css; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
   ".svg": "image/svg+xml",
 };
 /** Nothing but the files of the folder and one below it. */
-const FILE = /^\/(?:images\/)?[a-z-]+\.(?:css|svg)$/;
+const FILE = /^\/(?:images\/)?[a-z-]+\.(?:css|js|svg)$/;
 
 export interface DemoSiteOptions {
   /** 0 takes a free one. */
@@ -34,7 +35,7 @@ export function demoPolicy(apiUrl: string): string {
   const { origin } = new URL(apiUrl);
   return [
     "default-src 'none'",
-    `script-src ${origin}`,
+    `script-src 'self' ${origin}`,
     `connect-src ${origin} ${origin.replace(/^http/, "ws")}`,
     "style-src 'self'",
     "img-src 'self'",

@@ -15,6 +15,10 @@ import { failure, runTool } from "./run-tool.ts";
 const RENEW_MS = 25_000;
 /** A message does not wait longer for the offer that goes before it. */
 const PATIENCE_MS = 3_000;
+/** UTF-16 units: of longer bodies browsers send none after the page's end. */
+const LAST_WORDS_LENGTH = 15_000;
+/** What was begun may have been done, also by a handler that left the page on purpose. */
+const LEFT = "The visitor left the page before it answered. What was asked may have been done.";
 
 export interface PageTools {
   /** Says what there is to offer now. */
@@ -29,6 +33,8 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
   const lastWords = createInterruptCalls({ ...api, fetch: (url, init) => fetch(url, { ...init, keepalive: true }) });
   const pageId = randomId();
   const begun = new Map<string, AbortController>();
+  /** Handlers that have not answered, by interrupt: the run that waits for them. */
+  const answering = new Map<string, string>();
   let offered: { conversationId: string; text: string } | null = null;
   let offering: Promise<unknown> = Promise.resolve();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -106,10 +112,14 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
     const stillOpen = await calls.openInterrupts(runId);
     if (isClosed || !stillOpen.some((interrupt) => interrupt.id === id)) return;
     const { tool, arguments: given } = metadata as { tool: string; arguments?: Record<string, unknown> };
+    answering.set(id, runId);
     const reply = await runTool(byName().get(tool)?.handler, given ?? {}, signal);
-    if (signal.aborted) return;
+    // Nobody waits any more, or the page said so itself when it was left.
+    if (!answering.delete(id) || signal.aborted) return;
+    // A handler may have left the page with its answer.
+    const via = JSON.stringify(reply.payload).length < LAST_WORDS_LENGTH ? lastWords : calls;
     try {
-      await calls.resume(runId, id, reply.decision, reply.payload);
+      await via.resume(runId, id, reply.decision, reply.payload);
     } catch (error) {
       const { code, message } = error as AgentEngineError;
       if (reply.decision === "error" || (code !== "invalid_request" && code !== "too_large")) throw error;
@@ -121,6 +131,9 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
 
   function leave(): void {
     clearTimeout(timer);
+    const { decision, payload } = failure(LEFT);
+    for (const [id, runId] of answering) void lastWords.resume(runId, id, decision, payload).catch(() => {});
+    answering.clear();
     if (!offered) return;
     void announce(offered.conversationId, [], lastWords);
     offered = null;
