@@ -16,7 +16,7 @@ import { checkConnections } from "@agent-engine/core/connections/use-connection.
 import { composioAccess } from "@agent-engine/core/toolkits/composio-access.ts";
 import { openInstalled } from "@agent-engine/core/toolkits/installed/open-installed.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
-import { bindClientTools } from "./toolkits/client-tools.ts";
+import { bindClientTools, isOff, pageChoice } from "./toolkits/client-tools.ts";
 import { bindTools } from "./toolkits/registry.ts";
 import { toolAccount } from "./toolkits/tool-account.ts";
 
@@ -65,7 +65,8 @@ export function openWorld(
     spendingOf: (tenantId) => spendingRules.of(tenantId),
     async toolsOf(ctx, claim, { config: agent, secrets }) {
       // Beside the rest: only a visitor has pages.
-      const offering = claim.visitorId === null ? [] : offeredTools(ctx, claim.conversationId);
+      const ofPages = pageChoice(agent.toolkits);
+      const offering = claim.visitorId === null || isOff(ofPages) ? [] : offeredTools(ctx, claim.conversationId);
       const binding = bindTools(
         agent,
         {
@@ -89,7 +90,7 @@ export function openWorld(
       const [{ tools, problems }, offered] = await Promise.all([binding, offering]);
       for (const problem of problems) services.log.warn({ runId: claim.runId, problem }, "a tool was left out");
       const taken = new Set(tools.map((tool) => tool.description.name));
-      return [...tools, ...bindClientTools(offered, taken)];
+      return [...tools, ...bindClientTools(offered, taken, ofPages)];
     },
     async checkAccounts() {
       await checkConnections(services, kinds, ACCOUNTS_AT_ONCE);

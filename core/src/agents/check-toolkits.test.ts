@@ -37,3 +37,16 @@ test("names each toolkit and setting that would not, with its place", () => {
     }),
   );
 });
+
+test("takes policies for tools that pages may have, once and without settings", () => {
+  const page = { ...choice("page", {}), tools: { add_to_basket: "approve" as const, page_look: "off" as const } };
+  expect(() => checkToolkits([page])).not.toThrow();
+  expect(() => checkToolkits([page, working, { ...page, tools: { "2 hats": "off" }, settings: { url: "/" } }])).toThrow(
+    expect.objectContaining({
+      code: "invalid_request",
+      detail: expect.stringMatching(
+        /^toolkits\[2\]: .*once; toolkits\[2\]\.tools: .*"2 hats"; toolkits\[2\]\.settings/,
+      ),
+    }),
+  );
+});

@@ -10,8 +10,11 @@ export interface ClientTool {
   resultSchema?: JsonSchema;
 }
 
-/** The namespace of pages' tools. */
+/** The namespace of pages' tools, and what an agent calls them among its toolkits. */
 export const PAGE = "page";
+
+/** With the namespace before it, it is a valid name for every model provider. */
+export const PAGE_TOOL_NAME = /^[a-zA-Z][a-zA-Z0-9_-]{0,57}$/;
 
 /** How long a page is taken to be there after it last said so; it says so every 25 s. */
 export const PAGE_KEPT_MS = 60_000;

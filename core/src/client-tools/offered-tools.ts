@@ -9,9 +9,6 @@ export interface OfferedTool extends ClientTool {
   pageId: string;
 }
 
-/** Of all pages together: what a model reads before each of its answers. */
-const MAX_TOOLS = 20;
-
 const offered = statement<{ page_id: string; tools: ClientTool[] }>(
   "client_tools_offered",
   `select page_id, tools from client_tools where conversation_id = $1 and expires_at > $2
@@ -26,5 +23,5 @@ export async function offeredTools(ctx: Ctx, conversationId: string): Promise<Of
   for (const { page_id: pageId, tools } of pages) {
     for (const tool of tools) if (!byName.has(tool.name)) byName.set(tool.name, { ...tool, pageId });
   }
-  return [...byName.values()].slice(0, MAX_TOOLS);
+  return [...byName.values()];
 }

@@ -4,16 +4,42 @@ import type { OfferedTool } from "@agent-engine/core/client-tools/offered-tools.
 import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
 import { failureOf } from "@agent-engine/core/toolkits/failure-table.ts";
 import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
+import type { AgentConfig, ToolkitChoice } from "@agent-engine/protocol/resources.ts";
 import type { BoundTool } from "../engine/bound-tool.ts";
 
+/** Of all pages together: what a model reads before each of its answers. */
+const MAX_TOOLS = 20;
+/** An agent that says nothing of its pages' tools may call them all. */
+const ALL: PageChoice = { tools: {}, defaultPolicy: "auto" };
+
+type PageChoice = Pick<ToolkitChoice, "tools" | "defaultPolicy" | "approvals">;
+
+/** What an agent says of its pages' tools. */
+export function pageChoice(toolkits: AgentConfig["toolkits"]): PageChoice {
+  return toolkits.find(({ toolkit }) => toolkit === PAGE) ?? ALL;
+}
+
+/** No tool of any page can be called. */
+export function isOff({ tools, defaultPolicy }: PageChoice): boolean {
+  return [defaultPolicy, ...Object.values(tools)].every((policy) => policy === "off");
+}
+
 /** `taken`: the names of the agent's other tools, which no page replaces. */
-export function bindClientTools(offered: readonly OfferedTool[], taken: ReadonlySet<string>): BoundTool[] {
-  return offered.flatMap((tool) => {
+export function bindClientTools(
+  offered: readonly OfferedTool[],
+  taken: ReadonlySet<string>,
+  choice: PageChoice,
+): BoundTool[] {
+  const tools = offered.flatMap((tool) => {
     const name = toolName(PAGE, tool.name);
-    if (taken.has(name)) return [];
+    const policy = choice.tools[name] ?? choice.tools[tool.name] ?? choice.defaultPolicy;
+    if (policy === "off" || taken.has(name)) return [];
     const checkArguments = checkOf(tool);
-    return checkArguments ? [bound(name, tool, checkArguments)] : [];
+    if (!checkArguments) return [];
+    const { approvals } = choice;
+    return [{ ...bound(name, tool, checkArguments), policy, ...(approvals ? { approval: approvals } : {}) }];
   });
+  return tools.slice(0, MAX_TOOLS);
 }
 
 function checkOf({ parameters }: OfferedTool): BoundTool["checkArguments"] | null {
@@ -25,7 +51,11 @@ function checkOf({ parameters }: OfferedTool): BoundTool["checkArguments"] | nul
   }
 }
 
-function bound(name: string, tool: OfferedTool, checkArguments: BoundTool["checkArguments"]): BoundTool {
+function bound(
+  name: string,
+  tool: OfferedTool,
+  checkArguments: BoundTool["checkArguments"],
+): Omit<BoundTool, "policy"> {
   const { pageId, description, parameters, resultSchema } = tool;
   return {
     description: {
@@ -40,7 +70,6 @@ function bound(name: string, tool: OfferedTool, checkArguments: BoundTool["check
     },
     toolkit: PAGE,
     host: null,
-    policy: "auto",
     deadlineMs: PAGE_KEPT_MS,
     checkArguments,
     ask: (invocation) => ({

@@ -1,4 +1,5 @@
 /** Turns what an agent's version says about its tools into the tools one run may use. */
+import { PAGE } from "@agent-engine/core/client-tools/client-tool.ts";
 import { builtinToolkit } from "@agent-engine/core/toolkits/builtin/builtin.ts";
 import { parseBuiltinSettings } from "@agent-engine/core/toolkits/builtin/builtin-settings.ts";
 import { BUILTIN, type BuiltinDeps } from "@agent-engine/core/toolkits/builtin/builtin-tool.ts";
@@ -53,6 +54,8 @@ export async function bindTools(
     await bindToolkit(bound, toolkit, () => "auto", context, sources);
   }
   for (const choice of agent.toolkits) {
+    // Those are not the agent's to have, but its pages'.
+    if (choice.toolkit === PAGE) continue;
     const others = bound.tools.length;
     await bindChoice(bound, choice, context, sources);
     const approval = approvalOf(choice, context);
