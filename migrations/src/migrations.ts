@@ -22,6 +22,7 @@ import { InterruptsMigration } from "./migration-20261124-interrupts.ts";
 import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
 import { RealtimeTokensMigration } from "./migration-20261124-realtime-tokens.ts";
 import { ForgottenVisitorsMigration } from "./migration-20261124-forgotten-visitors.ts";
+import { ToolkitHealthMigration } from "./migration-20261125-toolkit-health.ts";
 import { MIGRATION_NAMES } from "./names.ts";
 
 type MigrationClass = new (...args: ConstructorParameters<typeof Migration>) => Migration;
@@ -50,6 +51,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261124-webhook-receipts": WebhookReceiptsMigration,
   "20261124-realtime-tokens": RealtimeTokensMigration,
   "20261124-forgotten-visitors": ForgottenVisitorsMigration,
+  "20261125-toolkit-health": ToolkitHealthMigration,
 };
 
 /** What the migrator runs, oldest first. */

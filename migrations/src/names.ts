@@ -23,4 +23,5 @@ export const MIGRATION_NAMES = [
   "20261124-interrupts",
   "20261124-realtime-tokens",
   "20261124-forgotten-visitors",
+  "20261125-toolkit-health",
 ] as const;

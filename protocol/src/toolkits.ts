@@ -48,6 +48,49 @@ export interface ToolTest {
   durationMs: number;
 }
 
+/** How far back calls count. */
+export type HealthWindow = "15m" | "1h" | "24h";
+
+/** How well a toolkit has been for one tenant, as the calls of its runs tell. Times are ISO 8601 UTC. */
+export interface ToolkitHealth {
+  /** Null: it is not installed, but built in, part of an agent, or removed. */
+  toolkitId: string | null;
+  kind: ToolkitKindName | null;
+  name: string;
+  title: string;
+  /** From when calls count: later than the window begins where there are more calls than are counted. */
+  since: string;
+  until: string;
+  /** Calls that were made, however often each was tried. */
+  calls: number;
+  succeeded: number;
+  /** Calls whose last attempt failed. */
+  failed: number;
+  underWay: number;
+  /** 0 to 1, of those that succeeded or failed; null when none did. */
+  successRate: number | null;
+  /** Failed attempts by code. */
+  failures: Record<string, number>;
+  /** Of calls that were answered. */
+  latencyMs: { p50: number | null; p95: number | null };
+  /** What the other side last said of it within a day; null when nothing. `until`: as `by` says, null when it did not. */
+  rateLimit: { isLimited: boolean; until: string | null; by: "retry-after" | null; saidAt: string } | null;
+  /** Of attempts that failed within a day. */
+  lastFailure: {
+    at: string;
+    tool: string;
+    code: string;
+    /** What the other side said. */
+    detail: string;
+    advice: string;
+    requestId: string | null;
+  } | null;
+  /** Open ones. `workers`: how many do not call this host. */
+  circuits: { host: string; since: string; retryAt: string; failures: number; code: string; workers: number }[];
+  /** How many accounts are connected for it; null when it is not installed. */
+  connections: Record<ConnectionStatus, number> | null;
+}
+
 export type ConnectionStatus = "initiated" | "active" | "expired" | "failed" | "revoked";
 
 export interface Connection {

@@ -118,6 +118,7 @@ export const PLAIN_QUERY = new Set([
   "groupBy",
   "search",
   "toolkit",
+  "window",
 ]);
 export const NAMING_QUERY = new Set(["cursor", "actor", "target", "externalId", "agentId", "visitorId", "toolkitId"]);
 

@@ -1,14 +1,15 @@
 /**
  * The circuits of this worker: one for each tenant and model provider or tool host, so that one tenant's trouble is
- * nobody else's. They live in memory, in this process alone: each worker finds out for itself.
+ * nobody else's. They live in memory, in this process alone: each worker finds out for itself, and tells what it found.
  */
 import { CircuitState, ConsecutiveBreaker, DelegateBackoff, circuitBreaker, handleWhenResult } from "cockatiel";
+import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import type { OpenCircuit } from "@agent-engine/core/toolkits/failure.ts";
 import type { Attempted, Circuit, Guarded } from "./engine/circuit.ts";
 
 /** What a circuit is about. */
 export interface CircuitName {
-  tenantId: string;
+  tenantId: TenantId;
   of: "model" | "tool";
   /** The model provider or the toolkit. */
   provider: string;
@@ -72,7 +73,11 @@ function openPolicy(breaker: ConsecutiveBreaker, openMs: (opened: number) => num
   );
 }
 
-export function createCircuits(limits: CircuitLimits = defaultCircuitLimits): Circuits {
+/** `onChange` hears of each that opens, is tried in vain, or closes; it must not throw. */
+export function createCircuits(
+  limits: CircuitLimits = defaultCircuitLimits,
+  onChange: (circuit: CircuitHealth) => void = () => {},
+): Circuits {
   const entries = new Map<string, Entry>();
 
   function entryOf(key: string, name: CircuitName): Entry {
@@ -112,7 +117,9 @@ export function createCircuits(limits: CircuitLimits = defaultCircuitLimits): Ci
   function forgetOldest(): void {
     for (const [key, entry] of entries) {
       if (entries.size <= limits.max) return;
-      if (entry.underWay === 0) entries.delete(key);
+      if (entry.underWay > 0) continue;
+      entries.delete(key);
+      if (entry.openedAt !== null) onChange({ ...healthOf(entry), state: "closed", since: null, retryAt: null });
     }
   }
 
@@ -132,6 +139,7 @@ export function createCircuits(limits: CircuitLimits = defaultCircuitLimits): Ci
     }
     let made: Attempted<End> | null = null;
     let thrown: { error: unknown } | null = null;
+    const { openedAt } = entry;
     entry.underWay++;
     try {
       await policy.execute(async (): Promise<Outcome> => {
@@ -155,6 +163,7 @@ export function createCircuits(limits: CircuitLimits = defaultCircuitLimits): Ci
       entry.underWay--;
       const isWell = policy.state === CircuitState.Closed && entry.breaker.state === 0;
       if (isWell && entry.underWay === 0 && entries.get(key) === entry) entries.delete(key);
+      if (entry.openedAt !== openedAt) onChange(healthOf(entry));
     }
     const failed = thrown as { error: unknown } | null;
     if (failed) throw failed.error;

@@ -14,6 +14,7 @@ import { watchSchedules } from "@agent-engine/core/schedules/start-due-schedules
 import { watchInterrupts } from "@agent-engine/core/runs/expire-interrupts.ts";
 import { createServiceRecord } from "@agent-engine/core/workers/service-times.ts";
 import { watchMasterKeys } from "@agent-engine/core/secrets/rewrap-data-keys.ts";
+import { reportCircuits } from "@agent-engine/core/toolkits/health/report-circuits.ts";
 import { watchStrays } from "@agent-engine/core/workers/stray-runs.ts";
 import { registerWorker } from "@agent-engine/core/workers/worker-registry.ts";
 import type { QueueClass } from "@agent-engine/protocol/resources.ts";
@@ -71,6 +72,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     served: served.times,
   });
   const world = options.world ?? openWorld(services, config, options.stall ? { stall: options.stall } : {});
+  const circuits = reportCircuits(services, lease.uuid);
+  world.onCircuit?.(circuits.changed);
   const retryPolicy = options.retryPolicy ?? defaultRetryPolicy;
   const quarantine = createQuarantine(services, {
     nodeEnv: config.nodeEnv,
@@ -176,6 +179,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       for (const abort of running.values()) abort.abort(new RunAbandoned("its worker stops"));
       await within(HAND_OVER_MS, slots.empty());
       // Whoever still has a run, in a tool that hears no signal, has no lease any more: it left in good order.
+      circuits.stop();
       await within(HAND_OVER_MS, lease.stop());
       leaveControl();
       await within(

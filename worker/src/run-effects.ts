@@ -12,8 +12,10 @@ import {
   beginInvocation,
   closeStepsBefore,
   finishInvocation,
+  recordFailedAttempt,
   recordToolStep,
 } from "@agent-engine/core/runs/tool-steps.ts";
+import { isFailedAttempt } from "@agent-engine/core/toolkits/failure-table.ts";
 import type { WorkerLease } from "@agent-engine/core/workers/worker-registry.ts";
 import type { TokenUsage } from "@agent-engine/protocol/events.ts";
 import { RunAbandoned, type EngineEffects } from "./engine/effects.ts";
@@ -106,11 +108,19 @@ export function createRunEffects(deps: {
       await store(() => beginInvocation(ctx, { idempotencyKey, conversationId, epoch }));
       assertLease();
     },
+    async recordFailure({ idempotencyKey }, failed) {
+      await recordFailedAttempt(ctx, { idempotencyKey, failed, conversationId, epoch }).catch((error: unknown) =>
+        services.log.warn({ err: error, runId }, "why an attempt failed was not kept"),
+      );
+    },
     async recordResult(invocation, outcome) {
       const { idempotencyKey } = invocation;
       const { status } = outcome;
+      const failed = "failure" in outcome && isFailedAttempt(outcome.failure) ? outcome.failure : null;
       const reusedFrom = "reused" in outcome && outcome.reused ? outcome.reused.key : null;
-      await store(() => finishInvocation(ctx, { idempotencyKey, status, outcome, reusedFrom, conversationId, epoch }));
+      await store(() =>
+        finishInvocation(ctx, { idempotencyKey, status, outcome, reusedFrom, failed, conversationId, epoch }),
+      );
     },
     assertLease,
     now: services.clock,

@@ -15,6 +15,7 @@ import { createEgress } from "@agent-engine/core/net/egress.ts";
 import { checkConnections } from "@agent-engine/core/connections/use-connection.ts";
 import { composioAccess } from "@agent-engine/core/toolkits/composio-access.ts";
 import { openInstalled } from "@agent-engine/core/toolkits/installed/open-installed.ts";
+import type { CircuitReport } from "@agent-engine/core/toolkits/health/report-circuits.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
 import { bindClientTools, isOff, pageChoice } from "./toolkits/client-tools.ts";
 import { bindTools } from "./toolkits/registry.ts";
@@ -26,6 +27,8 @@ const ACCOUNTS_AT_ONCE = 20;
 export interface World extends Pick<ExecuteDeps, "modelOf" | "toolsOf" | "spendingOf"> {
   /** How well models and tools are, by tenant: what is not all well. */
   circuits(): CircuitHealth[];
+  /** Tells of each circuit of a tool host that opens, is tried in vain, or closes. */
+  onCircuit?: (listener: (report: CircuitReport) => void) => void;
   /** Asks about connected accounts that nobody has used for a while, whether they are still good. */
   checkAccounts?(): Promise<void>;
   close(): Promise<void>;
@@ -37,7 +40,10 @@ export function openWorld(
   config: Pick<Config, "nodeEnv"> & Partial<Pick<Config, "composio">>,
   options: { stall?: ModelProvider["stall"]; circuits?: CircuitLimits } = {},
 ): World {
-  const circuits = createCircuits(options.circuits);
+  let tell: (report: CircuitReport) => void = () => {};
+  const circuits = createCircuits(options.circuits, (circuit) => {
+    if (circuit.of === "tool") tell(reportOf(circuit));
+  });
   const vendor = createVendorFetch();
   const providerKeys = createProviderKeyReader(services);
   const spendingRules = createSpendingRulesReader(services);
@@ -46,6 +52,9 @@ export function openWorld(
   const kinds: KindDeps = { egress, composio: composioAccess(config), now: services.clock, log: services.log };
   return {
     circuits: () => circuits.snapshot(),
+    onCircuit(listener) {
+      tell = listener;
+    },
     modelOf: ({ config: agent }, { tenantId }) =>
       followKeys(
         () => providerKeys.of(tenantId),
@@ -101,4 +110,9 @@ export function openWorld(
       await Promise.all([vendor.close(), egress.close()]);
     },
   };
+}
+
+function reportOf({ tenantId, provider, host, since, retryAt, failures, last }: CircuitHealth): CircuitReport {
+  const open = since && retryAt ? { since, retryAt, failures, code: last?.code ?? "unknown" } : null;
+  return { tenantId, toolkit: provider, host, open };
 }

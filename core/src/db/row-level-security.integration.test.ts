@@ -105,6 +105,11 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
   });
   await spend(tenant, run.id, id);
   await install(tenant, run.id);
+  await spine.owner.query(
+    `insert into tool_circuits (tenant_id, toolkit, host, worker_id, since, retry_at, failures, code)
+     values ($1, $2, 'shop.example', $3, now(), now(), 5, 'timeout')`,
+    [uuidOf(tenant.id), run.id, worker],
+  );
   return id;
 }
 

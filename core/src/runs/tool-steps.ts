@@ -9,6 +9,7 @@ import { appendInTransaction } from "../events/append-in-transaction.ts";
 import type { Fence, NewEvent } from "../events/append.ts";
 import { uuidOf } from "../ids.ts";
 import { withoutCost } from "./usage.ts";
+import type { Failure } from "../toolkits/failure.ts";
 import type { ToolEffect } from "../toolkits/toolkit.ts";
 
 /** `Outcome` and `Decision` are the engine's; here they are only kept. */
@@ -99,9 +100,42 @@ export async function beginInvocation(
   return rows.length === 1;
 }
 
+// An attempt fails once, however often it is said: whoever lost the answer says it again.
+const withFailure = (failure: string): string => `case
+  when ${failure}::jsonb is null or i.started_at is null or coalesce((i.tried->-1->>'attempt')::int, 0) >= i.attempts then i.tried
+  else coalesce(i.tried, '[]') || jsonb_build_array(${failure}::jsonb || jsonb_build_object('attempt', i.attempts, 'at', now(),
+    'ms', round(extract(epoch from now() - i.started_at) * 1000))) end`;
+
+/** Why an attempt failed, as it is kept with its call. */
+export type FailedAttempt = Pick<Failure, "code" | "detail" | "requestId" | "retryAfterMs">;
+
+function attemptJson(failed: FailedAttempt | null): string | null {
+  if (failed === null) return null;
+  const { code, detail, requestId, retryAfterMs } = failed;
+  return jsonbOf({ code, detail, requestId, retryAfterMs });
+}
+
+const addFailure = statement(
+  "invocation_attempt_failed",
+  `update tool_invocations i set tried = ${withFailure("$2")}
+   where i.idempotency_key = $1 and i.outcome is null
+     and exists (select 1 from conversation_heads h where h.conversation_id = $3 and h.run_id = i.run_id and h.epoch = $4)`,
+);
+
+/** Keeps why the last attempt failed, of a call that has not ended with it. */
+export async function recordFailedAttempt(
+  ctx: Ctx,
+  input: { idempotencyKey: string; failed: FailedAttempt; conversationId: string; epoch: number },
+): Promise<void> {
+  const { idempotencyKey, failed, conversationId, epoch } = input;
+  await transact(ctx, (tx) =>
+    tx.query(addFailure, [idempotencyKey, attemptJson(failed), uuidOf(conversationId), epoch]),
+  );
+}
+
 const finish = statement<{ idempotency_key: string }>(
   "invocation_finish",
-  `update tool_invocations i set status = $2, outcome = $3, reused_from = $6, finished_at = now()
+  `update tool_invocations i set status = $2, outcome = $3, reused_from = $6, finished_at = now(), tried = ${withFailure("$7")}
    where i.idempotency_key = $1 and i.outcome is null
      and exists (select 1 from conversation_heads h where h.conversation_id = $4 and h.run_id = i.run_id and h.epoch = $5)
    returning i.idempotency_key`,
@@ -116,6 +150,8 @@ export async function finishInvocation(
     outcome: unknown;
     /** In a fork: the invocation whose result this is, instead of a call of its own. */
     reusedFrom?: string | null;
+    /** Why the last attempt failed, where that ended the call. */
+    failed?: FailedAttempt | null;
     conversationId: string;
     epoch: number;
   },
@@ -128,6 +164,7 @@ export async function finishInvocation(
       uuidOf(input.conversationId),
       input.epoch,
       input.reusedFrom ?? null,
+      attemptJson(input.failed ?? null),
     ]),
   );
   return rows.length === 1;

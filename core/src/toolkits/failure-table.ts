@@ -410,6 +410,27 @@ export function healthOf(of: FailureRow["of"], failure: Failure): "failed" | "he
   return rowOf(of, failure.code)?.breaks === true ? "failed" : "unclear";
 }
 
+/** Codes of what ended a call without an answer of the other side to its last attempt. */
+const NOT_ANSWERS = new Set<string>(
+  (
+    [
+      "tool.interrupted",
+      "tool.cancelled",
+      "tool.declined",
+      "tool.not_connected",
+      "tool.connection_unreadable",
+      "tool.page_failed",
+      "tool.tool_gone",
+      "tool.circuit_open",
+    ] as const
+  ).map((id) => failureTable[id].code),
+);
+
+/** Whether a call's last attempt failed at the other side, or on the way there: what the toolkit's health is about. */
+export function isFailedAttempt({ code }: Failure): boolean {
+  return !NOT_ANSWERS.has(code);
+}
+
 /** What a person can do about a run that waits because of this. */
 export function adviceOn(of: FailureRow["of"], code: string): string {
   return rowOf(of, code)?.advice ?? RETRY;

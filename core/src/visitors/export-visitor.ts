@@ -25,6 +25,8 @@ interface ExportedInvocation {
   status: string;
   arguments: unknown;
   outcome: unknown;
+  /** Attempts that failed, and what the other side said; null when none did. */
+  tried: unknown;
   recordedAt: string;
 }
 
@@ -50,7 +52,7 @@ const runs = statement<RunRow & { tool_invocations: ExportedInvocation[] | null 
   "export_runs",
   `select ${RUN_COLUMNS}, (
      select json_agg(json_build_object('tool', i.tool, 'toolCallId', i.tool_call_id, 'status', i.status, 'arguments', i.arguments,
-       'outcome', i.outcome, 'recordedAt', i.recorded_at) order by i.step_index, i.call_index)
+       'outcome', i.outcome, 'tried', i.tried, 'recordedAt', i.recorded_at) order by i.step_index, i.call_index)
      from tool_invocations i where i.run_id = r.id) as tool_invocations
    from runs r where r.conversation_id = $1 and r.id > $2 order by r.id limit $3`,
 );

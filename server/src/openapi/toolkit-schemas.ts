@@ -1,6 +1,13 @@
 /** Toolkits, tools and connections, for the OpenAPI document. Each is held to its type in `protocol/`. */
 import { z } from "@hono/zod-openapi";
-import type { Connection, ConnectionLink, InstalledToolkit, Tool, ToolTest } from "@agent-engine/protocol/toolkits.ts";
+import type {
+  Connection,
+  ConnectionLink,
+  InstalledToolkit,
+  Tool,
+  ToolkitHealth,
+  ToolTest,
+} from "@agent-engine/protocol/toolkits.ts";
 
 const time = z.string().openapi({ format: "date-time", example: "2026-11-22T12:00:00.000Z" });
 const id = (prefix: string) =>
@@ -47,6 +54,57 @@ export const toolTestSchema: z.ZodType<ToolTest> = z
     durationMs: z.int(),
   })
   .openapi("ToolTest");
+
+const count = z.int();
+
+export const toolkitHealthSchema: z.ZodType<ToolkitHealth> = z
+  .object({
+    toolkitId: id("toolkit").nullable().openapi({ description: "Null: built in, part of an agent, or removed." }),
+    kind: z.enum(["http", "openapi", "mcp", "composio"]).nullable(),
+    name: z.string(),
+    title: z.string(),
+    since: time.openapi({ description: "From when calls count; the newest 2,000 do." }),
+    until: time,
+    calls: count.openapi({ description: "Calls that were made, however often each was tried." }),
+    succeeded: count,
+    failed: count.openapi({ description: "Calls whose last attempt failed." }),
+    underWay: count,
+    successRate: z.number().nullable().openapi({ description: "0 to 1; null when no call has ended." }),
+    failures: z.record(z.string(), count).openapi({ description: "Failed attempts by code." }),
+    latencyMs: z
+      .object({ p50: count.nullable(), p95: count.nullable() })
+      .openapi({ description: "Of answered calls." }),
+    rateLimit: z
+      .object({
+        isLimited: z.boolean(),
+        until: time.nullable(),
+        by: z.enum(["retry-after"]).nullable(),
+        saidAt: time,
+      })
+      .nullable()
+      .openapi({ description: "What the other side last said of it within a day." }),
+    lastFailure: z
+      .object({
+        at: time,
+        tool: z.string(),
+        code: z.string(),
+        detail: z.string(),
+        advice: z.string(),
+        requestId: z.string().nullable(),
+      })
+      .nullable()
+      .openapi({ description: "Within a day." }),
+    circuits: z
+      .array(
+        z.object({ host: z.string(), since: time, retryAt: time, failures: count, code: z.string(), workers: count }),
+      )
+      .openapi({ description: "Open ones: until `retryAt` nothing is sent to the host." }),
+    connections: z
+      .object({ initiated: count, active: count, expired: count, failed: count, revoked: count })
+      .nullable()
+      .openapi({ description: "Accounts by status, counted to 10,000." }),
+  })
+  .openapi("ToolkitHealth");
 
 export const connectionSchema: z.ZodType<Connection> = z
   .object({

@@ -11,6 +11,7 @@ import { pageQuery, pageRequest } from "../http/paging.ts";
 import { pageSchema } from "../openapi/schemas.ts";
 import { toolkitSchema, toolSchema, toolTestSchema } from "../openapi/toolkit-schemas.ts";
 import { openapiPreviewRoutes } from "./openapi-preview.ts";
+import { toolkitHealthRoutes } from "./toolkit-health.ts";
 
 const tag = "Toolkits";
 const read = { scope: "toolkits:read", visitor: false } as const;
@@ -23,6 +24,7 @@ const toolsQuery = pageQuery.extend({
 
 export function toolkitRoutes(api: Api, kinds: KindDeps): void {
   openapiPreviewRoutes(api, kinds);
+  toolkitHealthRoutes(api);
 
   api.route(
     {

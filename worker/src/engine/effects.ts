@@ -1,4 +1,5 @@
 /** Everything the engine may do to the world. Whoever runs it supplies these; tests do so without a database. */
+import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 import type { ToolEffect } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { Audience } from "@agent-engine/protocol/envelope.ts";
 import type { ConversationEvent, TokenUsage } from "@agent-engine/protocol/events.ts";
@@ -13,6 +14,8 @@ export interface EngineEffects {
   recordToolStep(step: RecordedStep): Promise<void>;
   /** Marks the invocation as sent (attempt + 1), before the call is made. Rejects when the lease is lost. */
   beginInvocation(invocation: ToolInvocation): Promise<void>;
+  /** Keeps why the last attempt of an invocation failed that has not ended with it. Never rejects: it is for statistics. */
+  recordFailure(invocation: ToolInvocation, failure: Failure): Promise<void>;
   /** Records how the invocation ended, once; resolves when that is committed. */
   recordResult(invocation: ToolInvocation, outcome: ToolOutcome): Promise<void>;
   /** Checks the lease on the monotonic clock, without I/O; throws when it is lost. */

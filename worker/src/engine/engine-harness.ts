@@ -82,6 +82,8 @@ export interface Played {
   steps: RecordedStep[];
   begun: ToolInvocation[];
   outcomes: { invocation: ToolInvocation; outcome: ToolOutcome }[];
+  /** Of attempts that did not end their call. */
+  failures: { invocation: ToolInvocation; failure: Failure }[];
   /** Calls that reached a tool: name and key. */
   ledger: { name: string; key: string; arguments: unknown }[];
   clock: VirtualClock;
@@ -103,6 +105,7 @@ export async function play(scenario: Scenario): Promise<Played> {
     steps: [],
     begun: [],
     outcomes: [],
+    failures: [],
     ledger: [],
     clock,
   };
@@ -123,6 +126,9 @@ export async function play(scenario: Scenario): Promise<Played> {
     async beginInvocation(invocation) {
       played.begun.push({ ...invocation });
       effect("beginInvocation");
+    },
+    async recordFailure(invocation, failure) {
+      played.failures.push({ invocation: { ...invocation }, failure });
     },
     async recordResult(invocation, outcome) {
       played.outcomes.push({ invocation: { ...invocation }, outcome });

@@ -93,6 +93,7 @@ async function converse(options: { signal?: AbortSignal; onEvent?: (event: Conve
     flush: async () => {},
     recordToolStep: async () => {},
     beginInvocation: async () => {},
+    recordFailure: async () => {},
     recordResult: async () => {},
     assertLease: () => {},
     now: Date.now,

@@ -42,6 +42,7 @@ export async function executeCall(
       return recordUnknown(run, stepIndex, tool, invocation, failure, tried);
     }
     firstFailureAt ??= effects.now();
+    if (end.kind === "failure") await effects.recordFailure(invocation, failure);
     const failed = { failure, attempt, sinceFirstFailureMs: effects.now() - firstFailureAt };
     const delayMs = mayRepeat(invocation, failure) ? retryDelay(run.retryPolicy, failed, effects.random) : null;
     if (delayMs === null) {

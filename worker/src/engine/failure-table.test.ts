@@ -69,6 +69,7 @@ const effects: EngineEffects = {
   flush: async () => {},
   recordToolStep: async () => {},
   beginInvocation: async () => {},
+  recordFailure: async () => {},
   recordResult: async () => {},
   assertLease: () => {},
   now: Date.now,
@@ -243,7 +244,7 @@ async function callTool(call: Call): Promise<Seen> {
 /** A failure, and then the same with a circuit that opened at once. */
 async function whenOpen(of: "model" | "tool", provoke: (circuit: Circuit) => Promise<Seen>): Promise<Seen> {
   const circuits = createCircuits({ failures: 1, openMs: 60_000, maxOpenMs: 60_000, max: 9 });
-  const circuit = circuits.circuitOf({ tenantId: "t", of, provider: "p", host: "h" });
+  const circuit = circuits.circuitOf({ tenantId: "tenant_t", of, provider: "p", host: "h" });
   if (of === "model") models.enqueue(modelFaults.serverError);
   else world.enqueueFaults({ kind: "error", when: "before", status: 500 });
   expect((await provoke(circuit)).code).not.toBe("circuit_open");

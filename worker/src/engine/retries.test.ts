@@ -166,7 +166,7 @@ describe("a model that fails", () => {
 
 describe("a circuit", () => {
   const limits = { failures: 2, openMs: 3_600_000, maxOpenMs: 3_600_000, max: 9 };
-  const name = { tenantId: "t", of: "model" as const, provider: "p", host: "h" };
+  const name = { tenantId: "tenant_t", of: "model", provider: "p", host: "h" } as const;
   const fail = { fail: { code: "unavailable", requestId: "req_7" } };
 
   it("that opens while a model is tried ends the trying; the next run does not ask at all", async () => {
@@ -322,6 +322,7 @@ describe("a tool that fails", () => {
       kind: "interrupt",
       interrupts: [{ metadata: { code: "unavailable", attempts: 4 } }],
     });
+    expect(run.failures.map(({ failure }) => failure.code)).toEqual(new Array(4).fill("unavailable"));
   });
 
   it("holds later changes back when an earlier one is uncertain; reads go on", async () => {

@@ -9,6 +9,7 @@ import { newId } from "@agent-engine/core/ids.ts";
 import { openAccounts } from "@agent-engine/core/members/accounts.ts";
 import type { Doorbell } from "@agent-engine/core/queue/run-queue.ts";
 import { claimRun } from "@agent-engine/core/runs/claim-run.ts";
+import { reportCircuits } from "@agent-engine/core/toolkits/health/report-circuits.ts";
 import { watchStrays } from "@agent-engine/core/workers/stray-runs.ts";
 import { registerWorker } from "@agent-engine/core/workers/worker-registry.ts";
 import { RunAbandoned } from "../engine/effects.ts";
@@ -39,6 +40,8 @@ export async function openCell(
   // No places: the dispatcher must not count on this one.
   const lease = await registerWorker(services, { slots: 0, active: () => 0 });
   const world = openWorld(services, settings, settings.stall ? { stall: settings.stall } : {});
+  const circuits = reportCircuits(services, lease.uuid);
+  world.onCircuit?.(circuits.changed);
   const deps: ExecuteDeps = {
     services,
     appender: createAppender(services),
@@ -88,6 +91,7 @@ export async function openCell(
     async stop(limitMs) {
       current?.abort.abort(new RunAbandoned("its worker stops"));
       await within(limitMs / 2, Promise.resolve(current?.done));
+      circuits.stop();
       await within(limitMs / 2, lease.stop());
       void strays.stop();
     },
