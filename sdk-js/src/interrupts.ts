@@ -34,6 +34,13 @@ export interface ClientTool {
   resultSchema?: Record<string, unknown>;
 }
 
+export interface ClientToolsOffer {
+  /** ISO 8601 UTC. */
+  expiresAt: string;
+  /** Tools that the model is not told of, and why: a name or a schema that no model takes. */
+  problems: readonly { tool: string; problem: string }[];
+}
+
 export interface InterruptCalls {
   /**
    * Decides an interrupt; with a run's last one it goes on. The first decision wins: for any other this rejects with
@@ -48,7 +55,7 @@ export interface InterruptCalls {
    * Replaces the tools that a page offers in a conversation, `[]` takes them away. The server forgets a page within a
    * minute: repeat it. `pageId` says which page's they are, as only that page can execute them.
    */
-  setClientTools(conversationId: string, pageId: string, tools: readonly ClientTool[]): Promise<{ expiresAt: string }>;
+  setClientTools(conversationId: string, pageId: string, tools: readonly ClientTool[]): Promise<ClientToolsOffer>;
 }
 
 export interface InterruptCallsOptions extends HttpOptions {

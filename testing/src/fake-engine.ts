@@ -373,9 +373,14 @@ export async function startFakeEngine(options: FakeEngineOptions = {}): Promise<
     }
     if (verb === "client-tools") {
       const { pageId, tools } = body as { pageId: string; tools: OfferedTools["tools"] };
-      if (tools.length > 0) interrupts.offered.set(pageId, { conversationId: id, tools });
+      const good = tools.filter(({ name }) => !interrupts.refused.has(name));
+      if (good.length > 0) interrupts.offered.set(pageId, { conversationId: id, tools: good });
       else interrupts.offered.delete(pageId);
-      return respond(200, { expiresAt: new Date(Date.now() + 60_000).toISOString() });
+      const problems = tools.flatMap(({ name }) => {
+        const problem = interrupts.refused.get(name);
+        return problem === undefined ? [] : [{ tool: name, problem }];
+      });
+      return respond(200, { expiresAt: new Date(Date.now() + 60_000).toISOString(), problems });
     }
     if (verb === "events") {
       const after = Number(url.searchParams.get("after") ?? 0);

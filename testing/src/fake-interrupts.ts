@@ -37,6 +37,8 @@ export interface FakeInterrupts {
   connect(linkId: string): boolean;
   /** By page. */
   offered: Map<string, OfferedTools>;
+  /** Tools that are left out of what pages offer, by name, and why. */
+  refused: Map<string, string>;
 }
 
 export function createFakeInterrupts(
@@ -89,5 +91,6 @@ export function createFakeInterrupts(
         : false;
     },
     offered: new Map(),
+    refused: new Map(),
   };
 }

@@ -105,6 +105,35 @@ it("whose answer does not fit its own schema is an error too", async () => {
     .waitFor();
 });
 
+it("that cannot be offered takes nothing from the others, and the console says once which and why", async () => {
+  const { page, engine, complaints } = await shop({ play: streaming("Yes.") });
+  engine.interrupts.refused.set("look", "parameters: No.");
+  await page.evaluate(() => {
+    const schema = { description: "Looks.", parameters: { type: "object" } };
+    window.AgentWidget?.registerTool("look", schema, () => {});
+    const circle: Record<string, unknown> = { type: "object" };
+    circle["default"] = circle;
+    for (const parameters of [null as never, circle]) {
+      window.AgentWidget?.registerTool(parameters ? "circle" : "none", { ...schema, parameters }, () => {});
+    }
+  });
+  await register(page);
+  for (let times = 0; times < 2; times++) {
+    await ask(page);
+    await log(page).getByText("Yes.").nth(times).waitFor();
+    // Both are said anew to the server.
+    await page.evaluate(() => window.AgentWidget?.close());
+    await page.evaluate(() => window.AgentWidget?.open());
+  }
+  await waitFor(() => offered().length === 1, { describe: "the tool to be offered again" });
+  expect(offered().map(({ tools }) => tools.map(({ name }) => name))).toEqual([["add_to_cart"]]);
+  expect(complaints).toEqual([
+    "[agent-widget] registerTool: “none” is not offered: it needs a description, and parameters that are a JSON Schema",
+    "[agent-widget] registerTool: “circle” is not offered: it needs a description, and parameters that are a JSON Schema",
+    "[agent-widget] registerTool: “look” is not offered: parameters: No.",
+  ]);
+});
+
 it("is called by the page that is addressed and by no other, also not after its reload", async () => {
   const { page, engine } = await shop({ play: calling() });
   const other = await page.context().newPage();

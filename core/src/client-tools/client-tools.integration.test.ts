@@ -33,7 +33,10 @@ test("a page's tools are offered for a minute after it last said so, and no long
   const conversationId = await begin();
   const put = (ms: number, tools: ClientTool[]) =>
     registerClientTools(at(visitor, ms), { conversationId, pageId: "a", tools });
-  expect(await put(now, [tool("cart")])).toEqual({ expiresAt: new Date(now + 60_000).toISOString() });
+  expect(await put(now, [tool("cart")])).toEqual({
+    expiresAt: new Date(now + 60_000).toISOString(),
+    problems: [],
+  });
   expect(await namesAt(conversationId, now + 59_999)).toEqual(["a:cart"]);
   expect(await namesAt(conversationId, now + 60_000)).toEqual([]);
   await put(now + 25_000, [tool("cart"), tool("price")]);
@@ -75,13 +78,12 @@ test("only a visitor's browser offers tools, and only in its own conversation", 
   await expect(registerClientTools(other, input)).rejects.toMatchObject({ code: "not_found" });
 });
 
-test.each<[string, ClientTool[], string]>([
-  ["the same name twice", [tool("a"), tool("a")], "invalid_request"],
-  ["parameters that no model accepts", [tool("a", { parameters: { type: "string" } })], "invalid_request"],
-  ["a schema of results that does not compile", [tool("a", { resultSchema: { type: "nonsense" } })], "invalid_request"],
-  ["too much", [tool("a", { description: "x".repeat(70_000) })], "too_large"],
-])("%s is refused, and nothing is offered", async (_, tools, code) => {
+test("a tool that cannot be offered takes nothing from the others; the answer says why", async () => {
   const conversationId = await begin();
-  await expect(registerClientTools(visitor, { conversationId, pageId: "a", tools })).rejects.toMatchObject({ code });
-  expect(await offeredTools(visitor, conversationId)).toEqual([]);
+  const tools = [tool("cart"), tool("bad", { parameters: { type: "string" } }), tool("2 hats"), tool("price")];
+  const { problems } = await registerClientTools(visitor, { conversationId, pageId: "a", tools });
+  expect(problems.map(({ tool }) => tool)).toEqual(["bad", "2 hats"]);
+  expect(await namesAt(conversationId, Date.now())).toEqual(["a:cart", "a:price"]);
+  await registerClientTools(visitor, { conversationId, pageId: "a", tools: [tool("2 hats")] });
+  expect(await namesAt(conversationId, Date.now())).toEqual([]);
 });

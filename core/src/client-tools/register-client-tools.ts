@@ -6,8 +6,7 @@ import { statement } from "../db/statement.ts";
 import { transact } from "../db/transaction.ts";
 import { ProblemError } from "../errors.ts";
 import { uuidOf } from "../ids.ts";
-import { argumentCheck, BadSchema } from "../toolkits/argument-check.ts";
-import { repairSchema } from "../toolkits/schema/repair-schema.ts";
+import { checkClientTools, type ClientToolProblem } from "./check-client-tools.ts";
 import { PAGE_KEPT_MS, type ClientTool } from "./client-tool.ts";
 
 export interface RegisterClientTools {
@@ -18,7 +17,6 @@ export interface RegisterClientTools {
   tools: readonly ClientTool[];
 }
 
-const MAX_LENGTH = 64_000;
 /** Open at once on one conversation; of more, those that came last stay. */
 const MAX_PAGES = 10;
 
@@ -35,19 +33,26 @@ const dropOldest = statement(
      select page_id from client_tools where conversation_id = $1 order by created_at desc, page_id offset $2)`,
 );
 
+export interface ClientToolsOffer {
+  /** ISO 8601 UTC. */
+  expiresAt: string;
+  /** What is not offered of it, and why. */
+  problems: ClientToolProblem[];
+}
+
 /**
  * A page says what it offers to the conversation, and that it is still there. Only a visitor's browser may: what it
  * answers is the visitor's word.
  *
- * @throws ProblemError `forbidden`, `not_found`, `too_large`, or `invalid_request` with the tool's name
+ * @throws ProblemError `forbidden` or `not_found`
  */
-export async function registerClientTools(ctx: Ctx, input: RegisterClientTools): Promise<{ expiresAt: string }> {
+export async function registerClientTools(ctx: Ctx, input: RegisterClientTools): Promise<ClientToolsOffer> {
   if (ctx.actor.kind !== "visitor") {
     // Another tenant's conversation is as unknown as one that never was.
     await getConversation(ctx, input.conversationId);
     throw new ProblemError("forbidden", "Only a visitor's page offers tools: send the visitor's token.");
   }
-  const tools = checkedTools(input.tools);
+  const { tools, problems } = checkClientTools(input.tools);
   const now = ctx.services.clock();
   const expiresAt = new Date(now + PAGE_KEPT_MS);
   await transact(ctx, async (tx) => {
@@ -59,33 +64,5 @@ export async function registerClientTools(ctx: Ctx, input: RegisterClientTools):
     await tx.query(put, values);
     return tx.query(dropOldest, [conversation, MAX_PAGES]);
   });
-  return { expiresAt: expiresAt.toISOString() };
-}
-
-function checkedTools(tools: readonly ClientTool[]): ClientTool[] {
-  if (JSON.stringify(tools).length > MAX_LENGTH) {
-    throw new ProblemError(
-      "too_large",
-      `A page's tools may be ${MAX_LENGTH} characters of JSON in all. Describe less.`,
-    );
-  }
-  const names = new Set<string>();
-  return tools.map((tool, index) => {
-    const place = `\`tools[${index}]\` (${tool.name})`;
-    if (names.has(tool.name)) throw new ProblemError("invalid_request", `${place}: another tool has this name.`);
-    names.add(tool.name);
-    const repaired = repairSchema(tool.parameters);
-    if ("problem" in repaired) throw new ProblemError("invalid_request", `${place}: parameters: ${repaired.problem}`);
-    if (tool.resultSchema) assertUsable(tool.resultSchema, place);
-    return { ...tool, parameters: repaired.schema };
-  });
-}
-
-function assertUsable(schema: Record<string, unknown>, place: string): void {
-  try {
-    argumentCheck(schema);
-  } catch (error) {
-    if (!(error instanceof BadSchema)) throw error;
-    throw new ProblemError("invalid_request", `${place}: resultSchema: ${error.message}`);
-  }
+  return { expiresAt: expiresAt.toISOString(), problems };
 }

@@ -10,9 +10,12 @@ const compiled = new Map<string, ValidateFunction>();
 
 /** Tools' schemas come from outside: one that does not compile leaves its tool out. */
 export class BadSchema extends Error {
+  readonly why: string;
+
   constructor(why: string) {
     super(`The parameters are not a usable JSON Schema: ${why}`);
     this.name = "BadSchema";
+    this.why = why;
   }
 }
 

@@ -59,17 +59,17 @@ export const resumeRequest = z.strictObject({
   payload: z.unknown().optional(),
 });
 
-/** As the page registered it; models call it `page_<name>`. */
+/** As the page registered it; models call it `page_<name>`. One that cannot be offered is left out with a reason. */
 const clientTool = z.strictObject({
-  name: z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]{0,57}$/, "must be a letter, then letters, digits, _ or -, 58 at most"),
-  description: z.string().min(1).max(1_000),
+  name: z.string().max(200),
+  description: z.string().max(100_000),
   parameters: z.record(z.string(), z.unknown()).default({ type: "object" }),
   resultSchema: z.record(z.string(), z.unknown()).optional(),
 });
 
 export const clientToolsRequest = z.strictObject({
   pageId: z.string().min(1).max(100),
-  tools: z.array(clientTool).max(20),
+  tools: z.array(clientTool).max(100),
 });
 
 const toolPolicy = z.enum(["auto", "approve", "off"]);

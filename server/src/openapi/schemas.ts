@@ -92,7 +92,14 @@ const interruptSchema: z.ZodType<Interrupt> = z
   })
   .openapi("Interrupt");
 
-export const clientToolsSchema = z.object({ expiresAt: z.string() }).openapi("ClientTools");
+export const clientToolsSchema = z
+  .object({
+    expiresAt: z.string(),
+    problems: z
+      .array(z.object({ tool: z.string(), problem: z.string() }))
+      .openapi({ description: "Tools that are not offered, by the names that the page gave them, and why." }),
+  })
+  .openapi("ClientTools");
 
 export const runSchema: z.ZodType<Run> = z
   .object({

@@ -39,6 +39,8 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
   let offering: Promise<unknown> = Promise.resolve();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isClosed = false;
+  /** What the developer has been told. */
+  const told = new Set<string>();
 
   const byName = () => new Map([...host.tools].map(([name, schema, handler]) => [name, { schema, handler }]));
 
@@ -46,28 +48,33 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
     const isOpen =
       !isClosed && (host.isOpen || host.hasAttribute("mode") || currentRun(client.getState().conversation));
     if (!isOpen) return [];
-    // The API refuses what it does not know.
-    return [...byName()].map(
-      ([
-        name,
-        {
-          schema: { description, parameters, resultSchema },
-        },
-      ]) => ({
-        name,
-        description,
-        parameters,
-        ...(resultSchema && { resultSchema }),
-      }),
-    );
+    const tools: ClientTool[] = [];
+    for (const [name, { schema }] of byName()) {
+      const { description, parameters, resultSchema } = schema;
+      // The API refuses what it does not know, and with what is no tool at all the whole offer.
+      const isTool =
+        typeof description === "string" && isSchema(parameters) && (!resultSchema || isSchema(resultSchema));
+      if (isTool) tools.push({ name, description, parameters, ...(resultSchema && { resultSchema }) });
+      else warn([{ tool: name, problem: "it needs a description, and parameters that are a JSON Schema" }]);
+    }
+    return tools;
   }
 
   /** In order, so that the last word is the last; one that was lost is said again in a while. */
   function announce(id: string, tools: ClientTool[], via = calls): Promise<unknown> {
-    const say = () => via.setClientTools(id, pageId, tools);
+    const say = async () => warn((await via.setClientTools(id, pageId, tools)).problems);
     offering = offering.then(say, say);
     offering.catch((error: AgentEngineError) => console.error("[agent-widget]", error.code, error.message));
     return offering;
+  }
+
+  /** Once of each problem, however often the tools are offered. */
+  function warn(problems: readonly { tool: string; problem: string }[]): void {
+    for (const { tool, problem } of problems) {
+      const words = `registerTool: “${tool}” is not offered: ${problem}`;
+      if (!told.has(words)) console.warn("[agent-widget]", words);
+      told.add(words);
+    }
   }
 
   /** Offers what changed, and again in a while; `mustSay`: also what did not change. */
@@ -167,4 +174,13 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
       await Promise.race([offer(id, false).catch(() => {}), patience]);
     },
   };
+}
+
+/** An object that JSON can say. */
+function isSchema(value: unknown): boolean {
+  try {
+    return JSON.stringify(value).startsWith("{");
+  } catch {
+    return false;
+  }
 }

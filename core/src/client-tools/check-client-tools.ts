@@ -1,0 +1,70 @@
+import { argumentCheck, BadSchema } from "../toolkits/argument-check.ts";
+import { repairSchema } from "../toolkits/schema/repair-schema.ts";
+import { PAGE_TOOL_NAME, type ClientTool } from "./client-tool.ts";
+import { unsafePart } from "./result-schema.ts";
+
+/** A tool that is not offered, as the page named it, and why. */
+export interface ClientToolProblem {
+  tool: string;
+  problem: string;
+}
+
+export interface CheckedClientTools {
+  /** Good ones, with parameters that every model provider takes. */
+  tools: ClientTool[];
+  problems: ClientToolProblem[];
+}
+
+const MAX_TOOLS = 20;
+/** Of all of them together, as JSON. */
+const MAX_LENGTH = 64_000;
+const MAX_DESCRIPTION_LENGTH = 1_000;
+
+/** One tool that cannot be offered takes nothing from the others: its developer reads why. */
+export function checkClientTools(given: readonly ClientTool[]): CheckedClientTools {
+  const tools: ClientTool[] = [];
+  const problems: ClientToolProblem[] = [];
+  let length = 0;
+  for (const tool of given) {
+    const checked = checkTool(tool, tools);
+    const own = JSON.stringify(tool).length;
+    if ("problem" in checked) problems.push({ tool: tool.name, problem: checked.problem });
+    else if (length + own > MAX_LENGTH) {
+      const problem = `with it, the page's tools would be longer than ${MAX_LENGTH} characters of JSON; describe less`;
+      problems.push({ tool: tool.name, problem });
+    } else {
+      tools.push(checked);
+      length += own;
+    }
+  }
+  return { tools, problems };
+}
+
+function checkTool(tool: ClientTool, before: readonly ClientTool[]): ClientTool | { problem: string } {
+  const { name, description, parameters, resultSchema } = tool;
+  if (!PAGE_TOOL_NAME.test(name))
+    return { problem: "its name must be a letter, then letters, digits, _ or -, 58 at most" };
+  if (before.some((other) => other.name === name)) return { problem: "another tool of the page has this name" };
+  if (before.length === MAX_TOOLS) return { problem: `a page offers ${MAX_TOOLS} tools at most` };
+  if (description.trim() === "") return { problem: "its description is empty; it tells the model when to use it" };
+  if (description.length > MAX_DESCRIPTION_LENGTH) {
+    return { problem: `its description is longer than ${MAX_DESCRIPTION_LENGTH} characters` };
+  }
+  const repaired = repairSchema(parameters);
+  if ("problem" in repaired) return { problem: `parameters: ${repaired.problem}` };
+  const unusable = resultSchema && problemOfResults(resultSchema);
+  if (unusable) return { problem: `resultSchema: ${unusable}` };
+  return { ...tool, parameters: repaired.schema };
+}
+
+function problemOfResults(schema: Record<string, unknown>): string | null {
+  const unsafe = unsafePart(schema);
+  if (unsafe !== null) return unsafe;
+  try {
+    argumentCheck(schema);
+    return null;
+  } catch (error) {
+    if (error instanceof BadSchema) return error.why;
+    throw error;
+  }
+}
