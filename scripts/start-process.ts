@@ -14,6 +14,7 @@ import { buildWidget } from "./build-widget.ts";
 import { checkDatabase } from "./check-database.ts";
 import { checkPort } from "./check-port.ts";
 import { checkRedis } from "./check-redis.ts";
+import { collectWhenQuiet } from "./collect-when-quiet.ts";
 import { keptSecretKey, prepareDataFolder, takeDataFolder, writeDevFile } from "./data-folder.ts";
 import { keepMarkingAlive } from "./liveness.ts";
 import { isForMachines, startLogger } from "./logger.ts";
@@ -91,6 +92,7 @@ async function start(
     served.demo !== null && served.apiUrl !== null
       ? writeDevFile(config.dataDir, { ...served.demo, apiUrl: served.apiUrl, demoUrl: served.demoUrl })
       : null;
+  collectWhenQuiet();
   announce({ config, served, devFile, logFile: file, seconds: process.uptime() }, say);
 }
 

@@ -1,11 +1,12 @@
-import { Ajv, type ValidateFunction } from "ajv";
+import { createRequire } from "node:module";
+import type { Ajv, ValidateFunction } from "ajv";
 import type { JsonSchema } from "./toolkit.ts";
 
 /** Compiling costs milliseconds and schemas repeat from run to run. */
 const MAX_COMPILED = 2_000;
 const MAX_PROBLEMS = 5;
 
-const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false, addUsedSchema: false, logger: false });
+let compiler: Ajv | null = null;
 const compiled = new Map<string, ValidateFunction>();
 
 /** Tools' schemas come from outside: one that does not compile leaves its tool out. */
@@ -38,6 +39,14 @@ export function argumentCheck(schema: JsonSchema): (value: unknown) => string | 
   };
 }
 
+/** Loaded for the first schema: 11 MB that many a process never needs. */
+function ajv(): Ajv {
+  if (compiler) return compiler;
+  const load = createRequire(import.meta.url) as (name: "ajv") => typeof import("ajv");
+  const options = { strict: false, allErrors: true, validateFormats: false, addUsedSchema: false } as const;
+  return (compiler = new (load("ajv").Ajv)({ ...options, logger: false }));
+}
+
 function compile(schema: JsonSchema): ValidateFunction {
   const key = JSON.stringify(schema);
   const known = compiled.get(key);
@@ -46,9 +55,9 @@ function compile(schema: JsonSchema): ValidateFunction {
   try {
     // Without its `$schema` and `$id`: drafts we have not loaded are near enough, and ids of two tenants may be equal.
     const { $schema: _draft, $id: _id, ...rest } = schema;
-    validate = ajv.compile(rest);
+    validate = ajv().compile(rest);
     // Our map bounds what is kept; its own cache would grow for ever.
-    ajv.removeSchema(rest);
+    ajv().removeSchema(rest);
   } catch (error) {
     throw new BadSchema(error instanceof Error ? error.message : String(error));
   }

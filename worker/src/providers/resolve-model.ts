@@ -1,6 +1,4 @@
-import { createAnthropic } from "@ai-sdk/anthropic";
-import { createOpenAI } from "@ai-sdk/openai";
-import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import type { LanguageModelV4 } from "@ai-sdk/provider";
 import type { Config } from "@agent-engine/core/config/env.ts";
 import { keyFor, type ProviderKeys } from "@agent-engine/core/models/provider-keys.ts";
 import { resolveProviderName } from "@agent-engine/core/models/resolve-provider-name.ts";
@@ -49,8 +47,12 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       const apiKey = own?.apiKey ?? models.openaiApiKey;
       const baseURL = models.openaiBaseUrl ?? "https://api.openai.com/v1";
       if (apiKey === null && models.openaiBaseUrl === null) return notConfigured(name, NO_OPENAI_KEY);
+      const modelName = choice.name ?? models.openaiModel;
       const open = (fetch: typeof globalThis.fetch) =>
-        createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch }).chat(choice.name ?? models.openaiModel);
+        whenAsked(modelName, async () => {
+          const { createOpenAI } = await import("@ai-sdk/openai");
+          return createOpenAI({ apiKey: apiKey ?? NO_KEY, baseURL, fetch }).chat(modelName);
+        });
       return quoting(apiKey, chatProvider(name, open, vendorFetch, at(baseURL)));
     }
     case "anthropic": {
@@ -59,8 +61,11 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       const apiKey = own?.apiKey ?? models.anthropicApiKey;
       if (apiKey === null) return notConfigured(name, NO_ANTHROPIC_KEY);
       const baseURL = "https://api.anthropic.com/v1";
-      const anthropic = createAnthropic({ apiKey, baseURL, fetch: vendorFetch });
-      const model = anthropic.messages(choice.name ?? models.anthropicModel);
+      const modelName = choice.name ?? models.anthropicModel;
+      const model = whenAsked(modelName, async () => {
+        const { createAnthropic } = await import("@ai-sdk/anthropic");
+        return createAnthropic({ apiKey, baseURL, fetch: vendorFetch }).messages(modelName);
+      });
       return quoting(apiKey, aiSdkProvider(name, model, at(baseURL)));
     }
     case "openai-compatible": {
@@ -73,12 +78,22 @@ export function resolveModel(choice: ModelChoice, sources: ModelSources): ModelP
       if (own?.apiKey === null) return notConfigured(name, UNOPENABLE);
       const key = own ? { apiKey: own.apiKey } : {};
       const open = (fetch: typeof globalThis.fetch) =>
-        createOpenAICompatible({ ...settings, ...key, fetch }).chatModel(modelName);
+        whenAsked(modelName, async () => {
+          const { createOpenAICompatible } = await import("@ai-sdk/openai-compatible");
+          return createOpenAICompatible({ ...settings, ...key, fetch }).chatModel(modelName);
+        });
       return quoting(own?.apiKey ?? null, chatProvider(name, open, sources.egress.fetch, at(baseUrl)));
     }
     case "extractive":
       return aiSdkProvider(name, extractiveModel(sources.extractivePace), stall);
   }
+}
+
+type AskedModel = Pick<LanguageModelV4, "modelId" | "doStream">;
+
+/** A vendor's SDK is megabytes, and most workers ask one vendor: each is loaded when it is first asked. */
+function whenAsked(modelId: string, open: () => Promise<AskedModel>): AskedModel {
+  return { modelId, doStream: async (call) => (await open()).doStream(call) };
 }
 
 /** A vendor that refuses a key likes to quote it; what it said is shown to staff and stored. */

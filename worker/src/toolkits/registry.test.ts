@@ -89,6 +89,12 @@ describe("an agent's tools", () => {
     expect((await bind({ toolkits: [builtin].map((one) => ({ ...one, tools: {} })) })).tools).toEqual([]);
   });
 
+  it("have schemas of ours that compile, which is looked at nowhere else", async () => {
+    const { tools } = await bind({ toolkits: [{ toolkit: "builtin", tools: {}, defaultPolicy: "auto" }] });
+    expect(tools.length).toBeGreaterThan(3);
+    for (const { description } of tools) expect(() => argumentCheck(description.parameters)).not.toThrow();
+  });
+
   it("say who approves them; what only a visitor may is the team's where there is none", async () => {
     const approvals = { by: "visitor", expiresInSeconds: 600 };
     const rules = http({ operations: [operation("a")] }, { defaultPolicy: "approve", approvals });

@@ -41,14 +41,19 @@ export interface BoundTools {
   tools: BoundTool[];
   /** For the log: toolkits and tools that were left out, and why. A run goes on without them. */
   problems: string[];
+  /** Ends what the toolkits keep open between calls. Never rejects. */
+  close(): Promise<void>;
 }
+
+/** What is bound so far, with the toolkits that it came from. */
+type Binding = Omit<BoundTools, "close"> & { opened: Toolkit[] };
 
 export async function bindTools(
   agent: Pick<AgentConfig, "toolkits" | "knowledge">,
   context: ToolContext,
   sources: ToolkitSources,
 ): Promise<BoundTools> {
-  const bound: BoundTools = { tools: [], problems: [] };
+  const bound: Binding = { tools: [], problems: [], opened: [] };
   if (agent.knowledge.enabled) {
     const toolkit = knowledgeToolkit(sources.searchKnowledge, agent.knowledge.maxResults);
     await bindToolkit(bound, toolkit, () => "auto", context, sources);
@@ -61,11 +66,18 @@ export async function bindTools(
     const approval = approvalOf(choice, context);
     if (approval) for (const tool of bound.tools.slice(others)) tool.approval = approval;
   }
-  return bound;
+  const { tools, problems, opened } = bound;
+  return {
+    tools,
+    problems,
+    async close() {
+      await Promise.allSettled(opened.map((toolkit) => toolkit.close?.()));
+    },
+  };
 }
 
 async function bindChoice(
-  bound: BoundTools,
+  bound: Binding,
   choice: ToolkitChoice,
   context: ToolContext,
   sources: ToolkitSources,
@@ -81,7 +93,7 @@ function approvalOf({ approvals }: ToolkitChoice, { visitorId }: ToolContext): A
 }
 
 async function bindInstalled(
-  bound: BoundTools,
+  bound: Binding,
   choice: ToolkitChoice,
   context: ToolContext,
   sources: ToolkitSources,
@@ -138,13 +150,14 @@ function policyOf(choice: ToolkitChoice, toolkit: Toolkit, name: string, remote 
 }
 
 async function bindToolkit(
-  bound: BoundTools,
+  bound: Binding,
   toolkit: Toolkit,
   policyFor: (name: string, remote?: string) => ToolPolicy,
   context: ToolContext,
   sources: ToolkitSources,
   accountOf: (tool: ToolDescription) => ToolAccount | undefined = () => undefined,
 ): Promise<void> {
+  bound.opened.push(toolkit);
   const circuit = toolkit.host === null ? null : sources.circuitOf?.(toolkit.name, toolkit.host);
   for (const description of await toolkit.list()) {
     const { name } = description;
@@ -153,7 +166,8 @@ async function bindToolkit(
     if (policy === "off") continue;
     const account = accountOf(description);
     const question = toolkit.question?.(name);
-    const problem = problemOf(description, bound, account);
+    const problem =
+      problemOf(description, bound, account) ?? (toolkit.host === null ? null : schemaProblem(description));
     if (problem !== null) {
       bound.problems.push(`tool ${name}: ${problem}`);
       continue;
@@ -167,20 +181,25 @@ async function bindToolkit(
       ...(question ? { ask: (invocation) => question(invocation.arguments) } : {}),
       policy,
       deadlineMs: sources.deadlineMs ?? DEFAULT_DEADLINE_MS,
-      checkArguments: argumentCheck(description.parameters),
+      checkArguments: (args) => argumentCheck(description.parameters)(args),
       call: (request) => toolkit.execute(name, { ...request, context }),
       classifyFailure: (error) => toolkit.classifyFailure(error),
     });
   }
 }
 
-function problemOf(description: ToolDescription, bound: BoundTools, account: ToolAccount | undefined): string | null {
+function problemOf(description: ToolDescription, bound: Binding, account: ToolAccount | undefined): string | null {
   if (!TOOL_NAME.test(description.name)) return "its name is not valid for every model provider";
   if (bound.tools.some((tool) => tool.description.name === description.name)) return "another tool has the same name";
   if (description.connection !== "none" && !account)
     return `it needs a ${description.connection} connection, and there is none`;
+  return null;
+}
+
+/** Of what came from outside; ours are known to be right, and are compiled when a model first calls. */
+function schemaProblem({ parameters }: ToolDescription): string | null {
   try {
-    argumentCheck(description.parameters);
+    argumentCheck(parameters);
     return null;
   } catch (error) {
     if (error instanceof BadSchema) return error.message;
