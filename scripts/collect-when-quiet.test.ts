@@ -21,7 +21,7 @@ test("collects once, when the process is quiet and not before", async () => {
   expect(collections).toBe(0);
   await waitFor(() => collections > 0, { describe: "the collection" });
   let looks = 0;
-  await waitFor(() => ++looks > 10, { intervalMs: LOOK_MS });
+  await waitFor(() => ++looks > 10, { describe: "ten more looks", intervalMs: LOOK_MS });
   expect(collections).toBe(1);
 });
 

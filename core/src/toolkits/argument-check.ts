@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import type * as ajvPackage from "ajv";
 import type { Ajv, ValidateFunction } from "ajv";
 import type { JsonSchema } from "./toolkit.ts";
 
@@ -42,7 +43,7 @@ export function argumentCheck(schema: JsonSchema): (value: unknown) => string | 
 /** Loaded for the first schema: 11 MB that many a process never needs. */
 function ajv(): Ajv {
   if (compiler) return compiler;
-  const load = createRequire(import.meta.url) as (name: "ajv") => typeof import("ajv");
+  const load = createRequire(import.meta.url) as (name: "ajv") => typeof ajvPackage;
   const options = { strict: false, allErrors: true, validateFormats: false, addUsedSchema: false } as const;
   return (compiler = new (load("ajv").Ajv)({ ...options, logger: false }));
 }
