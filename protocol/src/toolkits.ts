@@ -18,6 +18,8 @@ export interface InstalledToolkit {
   toolCount: number;
   /** What was left out or repaired, and why. */
   problems: string[];
+  /** When the other side said that its tools are others than these; null once it was asked anew. */
+  toolsChangedAt: string | null;
   createdAt: string;
   updatedAt: string;
 }

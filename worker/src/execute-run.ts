@@ -43,13 +43,19 @@ import { createRunSpending, priced } from "./run-spending.ts";
 import { runFault } from "./run-fault.ts";
 import { storeOnce } from "./store-once.ts";
 
+export interface RunTools {
+  tools: readonly BoundTool[];
+  /** The run makes no more calls here: what its toolkits keep open ends, and nobody waits for it. Never throws. */
+  close(): void;
+}
+
 export interface ExecuteDeps {
   services: Services;
   appender: Appender;
   lease: WorkerLease;
   agentOf: (tenantId: Claim["tenantId"], agentId: Claim["agentId"], version: number) => Promise<PublishedAgent>;
   modelOf: (agent: PublishedAgent, claim: Claim) => Promise<ModelProvider>;
-  toolsOf: (ctx: Ctx, claim: Claim, agent: PublishedAgent) => Promise<readonly BoundTool[]>;
+  toolsOf: (ctx: Ctx, claim: Claim, agent: PublishedAgent) => Promise<RunTools>;
   /** Kept for seconds: most runs wait for nothing here. */
   spendingOf: (tenantId: Claim["tenantId"]) => Promise<SpendingRules>;
   retryPolicy: RetryPolicy;
@@ -128,8 +134,10 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
 
   const model = await opening;
   let result: EngineResult;
+  let opened: RunTools | null = null;
   try {
-    const tools = await deps.toolsOf(ctx, claim, agent);
+    opened = await deps.toolsOf(ctx, claim, agent);
+    const { tools } = opened;
     result = await runEngine(
       {
         runId: claim.runId,
@@ -166,6 +174,8 @@ async function run(deps: ExecuteDeps, ctx: Ctx, claim: Claim, runLog: RunLog, si
       message: failedMessage("internal"),
       detail: error instanceof Error ? error.message : String(error),
     });
+  } finally {
+    opened?.close();
   }
   return writeEnd(ctx, claim, runLog, signal, progress, result, prices);
 }

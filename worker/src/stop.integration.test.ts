@@ -55,7 +55,10 @@ test("a worker that stops while Redis is gone still gives its runs back, in good
 test("a worker that stops with a call that hears no signal leaves in time and in good order: the next one asks a person", async () => {
   const tenant = await createTestTenant(services, { knowledge: { enabled: false, maxResults: 5 } });
   const { ctx, agentId } = tenant;
-  const deafWorld = () => ({ ...openWorld(services, { nodeEnv: "test" }), toolsOf: async () => [deaf] });
+  const deafWorld = () => ({
+    ...openWorld(services, { nodeEnv: "test" }),
+    toolsOf: async () => ({ tools: [deaf], close: () => {} }),
+  });
   const began = Promise.withResolvers<void>();
   const deaf: BoundTool = {
     description: {

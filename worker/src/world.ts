@@ -49,6 +49,7 @@ export function openWorld(
   const spendingRules = createSpendingRulesReader(services);
   // A developer's own tools and models run on their own machine; a customer's never do.
   const egress = createEgress({ allowLoopback: config.nodeEnv !== "production" });
+  const closing = new Set<Promise<void>>();
   const kinds: KindDeps = { egress, composio: composioAccess(config), now: services.clock, log: services.log };
   return {
     circuits: () => circuits.snapshot(),
@@ -96,10 +97,16 @@ export function openWorld(
           circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
         },
       );
-      const [{ tools, problems }, offered] = await Promise.all([binding, offering]);
+      const [{ tools, problems, close }, offered] = await Promise.all([binding, offering]);
       for (const problem of problems) services.log.warn({ runId: claim.runId, problem }, "a tool was left out");
       const taken = new Set(tools.map((tool) => tool.description.name));
-      return [...tools, ...bindClientTools(offered, taken, ofPages)];
+      return {
+        tools: [...tools, ...bindClientTools(offered, taken, ofPages)],
+        close() {
+          const closed = close().finally(() => closing.delete(closed));
+          closing.add(closed);
+        },
+      };
     },
     async checkAccounts() {
       await checkConnections(services, kinds, ACCOUNTS_AT_ONCE);
@@ -107,6 +114,8 @@ export function openWorld(
     async close() {
       providerKeys.close();
       spendingRules.close();
+      // Their goodbyes go out this way.
+      await Promise.all(closing);
       await Promise.all([vendor.close(), egress.close()]);
     },
   };

@@ -36,8 +36,11 @@ export interface KindDeps {
   now: () => number;
   log: Pick<Logger, "warn" | "error" | "info">;
   /** Told during a call that the other side's tools are no longer those that were found: it should be asked again. */
-  onToolsChanged?: () => void;
+  onToolsChanged?: (how: ToolsChanged) => void;
 }
+
+/** `announced` by the other side; `gone`: a tool that is called is not there any more. */
+export type ToolsChanged = "announced" | "gone";
 
 export type ParsedSettings<Settings> =
   | { settings: Settings; problems: null }

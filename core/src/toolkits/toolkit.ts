@@ -104,6 +104,6 @@ export interface Toolkit {
   question?(name: string): ((args: Readonly<Record<string, unknown>>) => ToolQuestion) | undefined;
   /** Never throws. An error it does not know is `unknown_outcome`. */
   classifyFailure(error: unknown): Failure;
-  /** Lets go of what it keeps open between calls; without it that ends by itself after a while. Never throws. */
+  /** Lets go of what it keeps open between calls: at the end of a run, however that ends. Never throws. */
   close?(): Promise<void>;
 }

@@ -24,6 +24,9 @@ export const toolkitSchema: z.ZodType<InstalledToolkit> = z
     settings: fields.openapi({ description: "Secrets are masked." }),
     toolCount: z.int(),
     problems: z.array(z.string()).openapi({ description: "What was left out or repaired, and why." }),
+    toolsChangedAt: time.nullable().openapi({
+      description: "When the other side said that its tools are others than these. Refreshing asks for them.",
+    }),
     createdAt: time,
     updatedAt: time,
   })

@@ -322,7 +322,12 @@ describe("a tool that fails", () => {
       kind: "interrupt",
       interrupts: [{ metadata: { code: "unavailable", attempts: 4 } }],
     });
-    expect(run.failures.map(({ failure }) => failure.code)).toEqual(new Array(4).fill("unavailable"));
+    expect(run.failures.map(({ failure }) => failure.code)).toEqual([
+      "unavailable",
+      "unavailable",
+      "unavailable",
+      "unavailable",
+    ]);
   });
 
   it("holds later changes back when an earlier one is uncertain; reads go on", async () => {

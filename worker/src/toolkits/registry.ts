@@ -71,7 +71,7 @@ export async function bindTools(
     tools,
     problems,
     async close() {
-      await Promise.allSettled(opened.map((toolkit) => toolkit.close?.()));
+      await Promise.allSettled(opened.map(async (toolkit) => toolkit.close?.()));
     },
   };
 }

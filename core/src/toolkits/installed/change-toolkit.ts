@@ -16,7 +16,9 @@ import { findToolkit, insertRevision, toResource, type ToolkitId } from "./toolk
 
 const change = statement(
   "toolkit_change",
-  "update toolkits set title = $2, revision = $3, updated_at = $4 where id = $1",
+  `update toolkits set title = $2, revision = $3, updated_at = $4,
+     tools_changed_at = case when tools_changed_at is distinct from $5 then tools_changed_at end
+   where id = $1`,
 );
 
 /** The tenant's, where it has one: some show their tools to nobody else. */
@@ -59,7 +61,9 @@ export async function changeToolkit(
     const revision = before.revision + (isNew ? 1 : 0);
     if (isNew) await insertRevision(ctx, tx, row.id, revision, { settings: stored, tools, problems });
     const title = input.title ?? before.title;
-    await tx.query(change, [uuidOf(row.id), title, revision, new Date(ctx.services.clock())]);
+    // What was said while the other side was being asked still holds.
+    const answered = isAsked ? row.toolsChangedAt : null;
+    await tx.query(change, [uuidOf(row.id), title, revision, new Date(ctx.services.clock()), answered]);
     const changed = toResource(await findToolkit(tx, row.id), maskFields(kind, stored));
     await audit(ctx, tx, {
       action,

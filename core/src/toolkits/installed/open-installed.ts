@@ -9,11 +9,13 @@ import type { Toolkit } from "../toolkit.ts";
 import { kindOf } from "./kinds.ts";
 import { openFields, unmasked } from "./settings-secrets.ts";
 import type { StoredTool, ToolkitId } from "./toolkit-rows.ts";
+import { depsOfInstalled } from "./tools-changed.ts";
 
 interface Pinned {
   kind: ToolkitKindName;
   name: string;
   title: string;
+  revision: number;
   deleted: boolean;
   settings: Record<string, unknown>;
   tools: StoredTool[];
@@ -21,7 +23,7 @@ interface Pinned {
 
 const pinned = statement<Pinned>(
   "toolkit_pinned",
-  `select t.kind, t.name, t.title, t.deleted_at is not null as deleted, r.settings, r.tools
+  `select t.kind, t.name, t.title, t.deleted_at is not null as deleted, r.revision, r.settings, r.tools
    from toolkits t join toolkit_revisions r on r.toolkit_id = t.id
    where t.id = $1 and r.revision = coalesce($2, t.revision)`,
 );
@@ -53,6 +55,7 @@ export async function openInstalled(
   const kind = await kindOf(found.kind);
   const parsed = kind.parse(unmasked(kind, found.settings, found.kept));
   if (parsed.problems) return { problem: parsed.problems.join("; ") };
-  const toolkit = kind.open(found.name, parsed.settings, found.tools, deps);
+  const own = depsOfInstalled(ctx, deps, { id: choice.toolkit, revision: found.revision });
+  const toolkit = kind.open(found.name, parsed.settings, found.tools, own);
   return { toolkitId: choice.toolkit, title: found.title, toolkit, connectionId };
 }

@@ -89,5 +89,7 @@ export async function testTool(ctx: Ctx, deps: KindDeps, input: TestTool): Promi
     const { code, detail, requestId } = opened.toolkit.classifyFailure(error);
     const failure = { code, detail, advice: adviceOn("tool", code), requestId };
     return { ok: false, content: null, failure, durationMs: took() };
+  } finally {
+    void opened.toolkit.close?.();
   }
 }

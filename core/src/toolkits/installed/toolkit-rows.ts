@@ -25,18 +25,20 @@ interface Row {
   settings: Record<string, unknown>;
   tools: StoredTool[];
   problems: string[];
+  tools_changed_at: Date | null;
   created_at: Date;
   updated_at: Date;
 }
 
 /** A toolkit at its latest revision. Secrets in its settings are references. */
-export interface ToolkitRow extends Omit<Row, "id" | "created_at" | "updated_at"> {
+export interface ToolkitRow extends Omit<Row, "id" | "tools_changed_at" | "created_at" | "updated_at"> {
   id: ToolkitId;
+  toolsChangedAt: Date | null;
   createdAt: Date;
   updatedAt: Date;
 }
 
-const COLUMNS = `t.id, t.kind, t.name, t.title, t.revision, r.settings, r.tools, r.problems, t.created_at, t.updated_at
+const COLUMNS = `t.id, t.kind, t.name, t.title, t.revision, r.settings, r.tools, r.problems, t.tools_changed_at, t.created_at, t.updated_at
    from toolkits t join toolkit_revisions r on r.toolkit_id = t.id and r.revision = t.revision`;
 
 const byId = statement<Row>("toolkit_by_id", `select ${COLUMNS} where t.id = $1 and t.deleted_at is null`);
@@ -47,8 +49,8 @@ const page = statement<Row>(
 );
 const all = statement<Row>("toolkits_all", `select ${COLUMNS} where t.deleted_at is null order by t.name`);
 
-export function fromRow({ id, created_at, updated_at, ...row }: Row): ToolkitRow {
-  return { ...row, id: idOf("toolkit", id), createdAt: created_at, updatedAt: updated_at };
+export function fromRow({ id, tools_changed_at: toolsChangedAt, created_at, updated_at, ...row }: Row): ToolkitRow {
+  return { ...row, id: idOf("toolkit", id), toolsChangedAt, createdAt: created_at, updatedAt: updated_at };
 }
 
 /** The tenant's toolkit, locked when it is about to change. @throws ProblemError `not_found` */
@@ -111,6 +113,7 @@ export function toResource(row: ToolkitRow, settings: Record<string, unknown>): 
     settings,
     toolCount: tools.length,
     problems,
+    toolsChangedAt: row.toolsChangedAt?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };

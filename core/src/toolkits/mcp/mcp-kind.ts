@@ -1,7 +1,7 @@
 /** Tools of an MCP server. One execution is one `tools/call`: nothing is retried here. */
 import { createHash } from "node:crypto";
 import { createRedactor, type Redactor } from "../../secrets/without-secrets.ts";
-import type { ConnectedAccount, DiscoveredTool, KindDeps, ToolkitKind } from "../toolkit-kind.ts";
+import type { ConnectedAccount, DiscoveredTool, KindDeps, ToolkitKind, ToolsChanged } from "../toolkit-kind.ts";
 import type { ToolAnswer, Toolkit, ToolRequest } from "../toolkit.ts";
 import { contentOf, cutText } from "./mcp-content.ts";
 import { discoverMcpTools } from "./mcp-discover.ts";
@@ -42,10 +42,11 @@ export function mcpToolkit(
   const known = new Map(tools.map((tool) => [tool.name, tool]));
   const sessions = createSessions({ idleMs, openMs: settings.timeoutMs });
   const redactor = createRedactor(secretHeaderValues(settings));
-  const onToolsChanged = () => {
-    deps.log.info({ toolkit: name }, "an MCP server says that its tools have changed");
-    deps.onToolsChanged?.();
+  const onToolsChanged = (how: ToolsChanged) => {
+    deps.log.info({ toolkit: name, how }, "the tools of an MCP server have changed");
+    deps.onToolsChanged?.(how);
   };
+  const onAnnounced = () => onToolsChanged("announced");
 
   async function execute(tool: DiscoveredTool, request: ToolRequest): Promise<ToolAnswer> {
     const token = tokenFor(settings, request);
@@ -54,7 +55,7 @@ export function mcpToolkit(
     try {
       const result = await sessions.use(
         sessionKey(request, token),
-        (opening) => openSession({ settings, token, egress: deps.egress, onToolsChanged }, opening),
+        (opening) => openSession({ settings, token, egress: deps.egress, onToolsChanged: onAnnounced }, opening),
         signal,
         (session) =>
           session.call({
@@ -67,7 +68,7 @@ export function mcpToolkit(
       );
       return answerOf(result, settings.maxResultBytes, clean);
     } catch (error) {
-      if (isToolGone(error)) onToolsChanged();
+      if (isToolGone(error)) onToolsChanged("gone");
       if (isRefusal(error)) return { content: { error: clean.whole(error.message) }, isError: true };
       if (error instanceof McpAnswerTooLarge && tool.effect === "read") {
         return { content: { error: error.message }, isError: true };
