@@ -1,3 +1,4 @@
+import type { Envelope } from "@agent-engine/protocol/envelope.ts";
 import { custom } from "@agent-engine/protocol/events.ts";
 import {
   startFakeEngine,
@@ -57,7 +58,13 @@ function open(
     storage = memoryKeyValue(),
     socket = io,
     random = () => 0.1,
-  }: { storage?: KeyValue; socket?: SocketFactory; random?: () => number } = {},
+    onEvents,
+  }: {
+    storage?: KeyValue;
+    socket?: SocketFactory;
+    random?: () => number;
+    onEvents?: (envelopes: readonly Envelope[]) => void;
+  } = {},
 ) {
   const http = { baseUrl: engine.url };
   const credentials = createVisitorSession({ ...http, publishableKey: engine.publishableKey, storage });
@@ -66,6 +73,7 @@ function open(
     credentials,
     storage,
     loadSocket: async () => socket,
+    ...(onEvents && { onEvents }),
     random,
   });
   cleanups.push(() => client.close());
@@ -81,6 +89,32 @@ const shows = (client: ConversationClient, ...expected: string[]) =>
   waitFor(() => JSON.stringify(texts(client)) === JSON.stringify(expected), {
     describe: () => `${JSON.stringify(expected)}, not ${JSON.stringify(texts(client))}`,
   });
+
+it.each(["as it happens", "as history"])("hands on all of the log %s, before the state shows it", async (how) => {
+  const engine = await engineWith({ play: echo });
+  const storage = memoryKeyValue();
+  if (how === "as history") {
+    const before = open(engine, { storage });
+    before.send("Hi");
+    await shows(before, "Hi", "Echo: Hi");
+    before.close();
+  }
+  const seen = new Set<number>();
+  const client = open(engine, {
+    storage,
+    onEvents(envelopes) {
+      const { lastSeq } = client.getState().conversation;
+      for (const { from, seq } of envelopes) {
+        for (let each = Math.max(from ?? seq, lastSeq + 1); each <= seq; each++) seen.add(each);
+      }
+    },
+  });
+  if (how === "as it happens") client.send("Hi");
+  await shows(client, "Hi", "Echo: Hi");
+  const [log = []] = [...engine.conversations.values()].map((conversation) => conversation.log);
+  await until(() => client.getState().conversation.lastSeq === log.length, "all of the log");
+  expect([...seen].toSorted((a, b) => a - b)).toEqual(log.map(({ seq }) => seq));
+});
 
 describe.each([
   ["our own", io],

@@ -28,6 +28,8 @@ export interface ConversationClientOptions extends HttpOptions {
   /** Keeps the conversation's id and unsent messages. */
   storage: KeyValue;
   loadSocket(): Promise<SocketFactory>;
+  /** What arrives of the log, for what the fold forgets; may repeat, and be ahead of the state. */
+  onEvents?(envelopes: readonly Envelope[]): void;
   random?: () => number;
   newId?: () => string;
 }
@@ -85,7 +87,7 @@ export function createConversationClient(options: ConversationClientOptions): Co
   let known = 0;
   let catching: Promise<boolean> | null = null;
   let isSending = false;
-  let wakeSender = () => {};
+  let wakeSender: (() => void) | undefined;
 
   function set(patch: Partial<ClientState>): void {
     state = { ...state, ...patch };
@@ -117,6 +119,7 @@ export function createConversationClient(options: ConversationClientOptions): Co
 
   function receive(conversationId: string, envelopes: readonly Envelope[]): void {
     if (conversationId !== state.conversationId) return;
+    options.onEvents?.(envelopes);
     for (const { seq } of envelopes) known = Math.max(known, seq);
     const { state: conversation, gap } = deliver(state.conversation, envelopes);
     if (conversation !== state.conversation) {
@@ -144,7 +147,8 @@ export function createConversationClient(options: ConversationClientOptions): Co
   /** Fetches until nothing is missing. Rejects when the server cannot be reached; other problems end in `state.error`. */
   async function fetchMissing(): Promise<boolean> {
     const from = state.conversation.lastSeq;
-    for (let lag = 0; lag < ATTEMPTS;) {
+    let lag = 0;
+    while (lag < ATTEMPTS) {
       const id = state.conversationId;
       const after = state.conversation.lastSeq;
       if (!id) break;
@@ -250,7 +254,7 @@ export function createConversationClient(options: ConversationClientOptions): Co
       enter(null);
     },
     wake() {
-      wakeSender();
+      wakeSender?.();
       connection.wake();
     },
     rejoin() {

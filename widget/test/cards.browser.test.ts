@@ -291,6 +291,71 @@ describe("a form", () => {
   });
 });
 
+describe("after a reload", () => {
+  /** The log as it reads, once everything has settled. */
+  async function reloaded({ page }: Embedded, end: string): Promise<[before: string, after: string]> {
+    await log(page).getByText(end).waitFor();
+    const before = await log(page).innerText();
+    await page.reload();
+    await log(page).getByText(end).waitFor();
+    let after = "";
+    await waitFor(async () => (after = await log(page).innerText()) === before, {
+      describe: () => `the same as before the reload:\n${before}\n\nnot:\n${after}`,
+    });
+    return [before, after];
+  }
+
+  it("what was decided reads as before, where it was, and is decided no more", async () => {
+    const at = await asked(
+      asking(approval(), approval({ tool: "shop_send_gift" }), connection, form, approval({ tool: "shop_pay" })),
+    );
+    const { page, engine, complaints } = at;
+    const press = (name: string, button: string) => card(page, name).getByRole("button", { name: button }).click();
+    await press("Cancel order", "Approve");
+    await press("Send gift", "Decline");
+    await press("Book a table", "Not now");
+    const { runId, open } = waitingRun(at);
+    engine.interrupts.connect(engine.interrupts.link(runId, open[0] ?? "") ?? "");
+    await log(page).getByText("Connected: Gmail").waitFor();
+    engine.interrupts.decide(runId, open[1] ?? "", { decision: "decline", payload: null, by: "expiry" });
+    const [before] = await reloaded(at, "Decided: approve null");
+    const lines = ["Approved: Cancel order", "Declined: Send gift", "Connected: Gmail", "Not filled in: Book a table"];
+    expect(before).toMatch(new RegExp([...lines, "Not answered in time: Pay", "Ask Fake shop"].join("\\s+")));
+    expect(await log(page).getByRole("button", { name: "Approve" }).count()).toBe(0);
+    // In the middle of what goes on too.
+    await input(page).fill("Please do it again");
+    await page.keyboard.press("Enter");
+    await card(page, "Send gift").waitFor();
+    await press("Cancel order", "Decline");
+    await log(page).getByText("Declined: Cancel order").waitFor();
+    const middle = await log(page).innerText();
+    await page.reload();
+    await card(page, "Send gift").waitFor();
+    await waitFor(async () => (await log(page).innerText()) === middle, { describe: "the same as before the reload" });
+    expect(complaints).toEqual([]);
+  });
+
+  it("what was never decided is nothing", async () => {
+    const at = await asked(asking(approval()));
+    await card(at.page, "Cancel order").waitFor();
+    await at.page.getByRole("button", { name: "Stop the answer" }).click();
+    const [before] = await reloaded(at, "Stopped");
+    expect(before).not.toContain("Cancel order");
+  });
+
+  it("what another conversation asked is not shown in the next", async () => {
+    const { page } = await asked(asking(approval()));
+    await card(page, "Cancel order").getByRole("button", { name: "Approve" }).click();
+    await log(page).getByText("Decided: approve null").waitFor();
+    await page.getByRole("button", { name: "New conversation" }).click();
+    await input(page).fill("Please do it");
+    await page.keyboard.press("Enter");
+    await card(page, "Cancel order").getByRole("button", { name: "Decline" }).click();
+    await log(page).getByText("Decided: decline null").waitFor();
+    expect(await log(page).innerText()).not.toContain("Approved");
+  });
+});
+
 describe.each([
   ["on a phone", { viewport: { width: 390, height: 780 }, isMobile: true, hasTouch: true }],
   ["on a narrow one in the dark", { viewport: { width: 320, height: 640 }, colorScheme: "dark" as const }],

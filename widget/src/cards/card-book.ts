@@ -1,7 +1,9 @@
 /**
- * Which cards there are: follows the client's state, where an interrupt is while it is open, and remembers it when it is
- * decided, so that the card becomes a line in the same place. Decides for the visitor; the first decision wins, whoever made it.
+ * Which cards there are: what the log asked of the visitor, and what it says was decided, so that a card becomes a line in
+ * the same place and is one after a reload too. Decides for the visitor; the first decision wins, whoever made it.
  */
+import type { Envelope } from "@agent-engine/protocol/envelope.ts";
+import type { Interrupt } from "@agent-engine/protocol/events.ts";
 import type { EventPage } from "@agent-engine/protocol/resources.ts";
 import type { ClientState } from "@agent-engine/sdk/conversation-client.ts";
 import { requestAs, type Credentials, type HttpOptions } from "@agent-engine/sdk/http.ts";
@@ -12,23 +14,27 @@ import { kindOf, titleOf, type Card } from "./card.ts";
 
 export interface CardBookOptions {
   api: HttpOptions & { credentials: Credentials };
+  /** What runs asked and what was decided, of whatever conversation; grows, and may repeat. */
+  asked: readonly Envelope[];
   calls: InterruptCalls;
   onChange(): void;
-  /** A card is there that was not. */
+  /** A card is there that was not, and is open. */
   onAsked(card: Card): void;
 }
 
 export interface CardBook {
-  /** All cards of the conversation, oldest first. `lastKey`: what the timeline ends with now. */
-  follow(state: ClientState, lastKey: string | undefined): readonly Card[];
+  /** All cards of the conversation, oldest first. */
+  follow(state: ClientState): readonly Card[];
   decide(card: Card, decision: VisitorDecision, payload?: unknown): Promise<void>;
   /** Changes what the page knows of a card. */
   patch(card: Card, patch: Partial<Card>): void;
 }
 
-export function createCardBook({ api, calls, onChange, onAsked }: CardBookOptions): CardBook {
+export function createCardBook({ api, asked, calls, onChange, onAsked }: CardBookOptions): CardBook {
   let conversationId: string | null = null;
   let cards: Card[] = [];
+  /** How much of `asked` is in the cards. */
+  let taken = 0;
 
   function patch(card: Card, changes: Partial<Card>): void {
     Object.assign(card, changes);
@@ -39,56 +45,52 @@ export function createCardBook({ api, calls, onChange, onAsked }: CardBookOption
     patch(card, { status: "settled", decision, problem: null });
   }
 
-  /** The state forgets what was decided, the log does not. */
-  async function lookUp(card: Card): Promise<void> {
-    const path = `/v1/conversations/${conversationId}/events?after=${card.seenAt}&limit=100`;
-    const page = await requestAs<EventPage>(api, path).catch(() => null);
-    for (const { event } of page?.items ?? []) {
-      if (event.type !== "CUSTOM" || event.name !== "run.resumed") continue;
-      const { interruptId, decision, by } = event.value;
-      if (interruptId === card.interrupt.id) settle(card, by === "expiry" ? "expired" : decision);
+  function take({ event, seq }: Envelope): void {
+    if (event.type === "RUN_FINISHED" && event.outcome.type === "interrupt") {
+      for (const interrupt of event.outcome.interrupts) ask(event.runId, interrupt, seq);
     }
+    if (event.type !== "CUSTOM" || event.name !== "run.resumed") return;
+    const { interruptId, decision, by } = event.value;
+    const card = cards.find(({ interrupt }) => interrupt.id === interruptId);
+    if (card) settle(card, by === "expiry" ? "expired" : decision);
   }
 
-  function follow(state: ClientState, lastKey: string | undefined): readonly Card[] {
+  function ask(runId: string, interrupt: Interrupt, seq: number): void {
+    const kind = kindOf(interrupt);
+    if (!kind || cards.some((card) => card.interrupt.id === interrupt.id)) return;
+    const title = titleOf(interrupt);
+    const known = { status: "open", problem: null, decision: null, link: null, isBlocked: false } as const;
+    cards.push({ kind, runId, interrupt, title, seq, draft: {}, ...known });
+  }
+
+  /** What was decided may not have arrived here yet. */
+  async function lookUp({ seq }: Card): Promise<void> {
+    const path = `/v1/conversations/${conversationId}/events?after=${seq}&limit=100`;
+    const page = await requestAs<EventPage>(api, path).catch(() => null);
+    for (const envelope of page?.items ?? []) take(envelope);
+  }
+
+  function follow(state: ClientState): readonly Card[] {
     if (state.conversationId !== conversationId) {
       conversationId = state.conversationId;
       cards = [];
+      taken = 0;
     }
     // Half a history may ask what its other half has answered.
     if (!state.isLoaded) return cards;
-    const { runs, lastSeq } = state.conversation;
-    const open = new Set<string>();
-    for (const run of Object.values(runs)) {
-      for (const interrupt of run.status === "waiting" ? run.interrupts : []) {
-        const kind = kindOf(interrupt);
-        if (!kind) continue;
-        open.add(interrupt.id);
-        if (cards.some((card) => card.interrupt.id === interrupt.id)) continue;
-        const card: Card = {
-          kind,
-          runId: run.id,
-          interrupt,
-          title: titleOf(interrupt),
-          below: lastKey,
-          seenAt: lastSeq,
-          draft: {},
-          status: "open",
-          problem: null,
-          decision: null,
-          link: null,
-          isBlocked: false,
-        };
-        cards.push(card);
-        onAsked(card);
-      }
+    const before = cards.length;
+    for (; taken < asked.length; taken++) {
+      const envelope = asked[taken];
+      if (envelope?.conversationId === conversationId) take(envelope);
     }
-    for (const card of cards) {
-      if (card.status === "settled" || open.has(card.interrupt.id)) continue;
-      const status = runs[card.runId]?.status;
+    const { runs } = state.conversation;
+    for (const [index, card] of cards.entries()) {
+      const run = runs[card.runId];
+      const isOpen = run?.status === "waiting" && run.interrupts.some(({ id }) => id === card.interrupt.id);
+      if (isOpen && index >= before) onAsked(card);
+      if (isOpen || card.status === "settled") continue;
       card.status = "settled";
-      card.decision ??= status === "cancelled" || status === "failed" ? "withdrawn" : null;
-      if (card.decision === null) void lookUp(card);
+      if (run?.status === "cancelled" || run?.status === "failed") card.decision ??= "withdrawn";
     }
     return cards;
   }

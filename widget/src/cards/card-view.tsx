@@ -12,6 +12,7 @@ import { FormCard } from "./form-card.tsx";
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(styles);
+const dress = adopt(sheet);
 
 export interface CardProps {
   card: Card;
@@ -24,7 +25,7 @@ export class CardView extends Component<CardProps & { connecting: Connecting }> 
 
   override componentDidMount(): void {
     const root = this.#root.current;
-    adopt(sheet)(root);
+    dress(root);
     // What is higher than the list is read from its beginning; the list itself goes to its end first.
     requestAnimationFrame(() => {
       const isHigh = root && root.offsetHeight > (root.parentElement?.clientHeight ?? 0);
@@ -43,7 +44,13 @@ export class CardView extends Component<CardProps & { connecting: Connecting }> 
     const { kind, status, decision, title, interrupt, problem } = card;
     if (status === "settled") {
       const text = outcomeWords(kind, decision ?? "", title);
-      return text && <p class="notice outcome">{text}</p>;
+      return (
+        text && (
+          <p class="notice outcome" ref={dress}>
+            {text}
+          </p>
+        )
+      );
     }
     const heading = `${interrupt.id}-title`;
     return (

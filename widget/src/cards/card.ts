@@ -9,10 +9,8 @@ export interface Card {
   readonly runId: string;
   readonly interrupt: Interrupt;
   readonly title: string;
-  /** The key of the item of the timeline that it stands below. */
-  readonly below: string | undefined;
-  /** The conversation's cursor when it was first seen: what decides it comes later. */
-  readonly seenAt: number;
+  /** The seq at which the run asked: messages before it stand above the card. */
+  readonly seq: number;
   /** What the visitor typed so far, by field. */
   readonly draft: Record<string, string>;
   /** `sending` a decision, `failed` to; `settled` by whomever. */

@@ -1,4 +1,4 @@
-/** The cards' entry: loaded when a run first waits for something that a visitor sees. */
+/** The cards' entry: loaded with the first run that asks for something, or did. */
 import type { ClientState } from "@agent-engine/sdk/conversation-client.ts";
 import { createInterruptCalls } from "@agent-engine/sdk/interrupts.ts";
 import type { Session } from "../panel/session.ts";
@@ -11,10 +11,11 @@ import { createConnecting } from "./connecting.ts";
 /** Answers the timeline with the cards where they belong. */
 export type Weave = (items: readonly TimelineItem[], state: ClientState) => readonly TimelineItem[];
 
-export function openCards({ api, update }: Session): Weave {
+export function openCards({ api, asked, update }: Session): Weave {
   const calls = createInterruptCalls(api);
   const book = createCardBook({
     api,
+    asked,
     calls,
     onChange: () => update(),
     onAsked: ({ title }) => update({ announcement: cardWords.asked(title) }),
@@ -22,20 +23,19 @@ export function openCards({ api, update }: Session): Weave {
   const connecting = createConnecting(calls, book);
 
   return (items, state) => {
-    const last = items.findLast(({ kind }) => kind === "message");
-    const cards = book.follow(state, last?.key);
     const woven = [...items];
-    for (const card of cards) {
-      const { id } = card.interrupt;
-      const isBelow = (item: TimelineItem) =>
-        item.key === card.below || (item.kind === "card" && item.below === card.below);
-      woven.splice(woven.findLastIndex(isBelow) + 1, 0, {
+    for (const card of book.follow(state)) {
+      const { interrupt, seq, status } = card;
+      // Below what was said before, and the cards that were asked before it.
+      const isAbove = (item: TimelineItem) =>
+        (item.kind === "message" && item.message.seq < seq) || (item.kind === "card" && item.seq <= seq);
+      woven.splice(woven.findLastIndex(isAbove) + 1, 0, {
         kind: "card",
-        key: id,
-        below: card.below,
-        isOpen: card.status !== "settled",
+        key: interrupt.id,
+        seq,
+        isOpen: status !== "settled",
         // A new object each time: what it shows is in the card.
-        view: <CardView key={id} card={card} book={book} connecting={connecting} />,
+        view: <CardView key={interrupt.id} card={card} book={book} connecting={connecting} />,
       });
     }
     return woven;

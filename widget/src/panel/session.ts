@@ -2,6 +2,7 @@
  * The panel's model: the site, the conversation client, and what the view shows. However many events arrive, the view
  * is painted once per frame.
  */
+import type { Envelope } from "@agent-engine/protocol/envelope.ts";
 import type { SiteProfile } from "@agent-engine/protocol/resources.ts";
 import type { MessageState } from "@agent-engine/protocol/state.ts";
 import { retrying } from "@agent-engine/sdk/backoff.ts";
@@ -10,7 +11,6 @@ import {
   type ClientState,
   type ConversationClient,
 } from "@agent-engine/sdk/conversation-client.ts";
-import { currentRun } from "@agent-engine/sdk/current-run.ts";
 import type { AgentEngineError } from "@agent-engine/sdk/problem.ts";
 import { createVisitorSession } from "@agent-engine/sdk/visitor-session.ts";
 import { io } from "@agent-engine/sdk/websocket-io.ts";
@@ -42,6 +42,8 @@ export interface Session {
   /** To ask the API as this visitor. */
   api: HttpOptions & { credentials: Credentials };
   client: ConversationClient;
+  /** What runs asked, and what was decided, as far as the log has arrived; may repeat. */
+  asked: readonly Envelope[];
   storageIsKept: boolean;
   getView(): View;
   /** Paints anew, with what changed. */
@@ -75,7 +77,13 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
   };
   const credentials = createVisitorSession({ ...http, publishableKey, storage });
   const api = { ...http, credentials };
-  const client = createConversationClient({ ...api, storage, loadSocket: async () => io });
+  const asked: Envelope[] = [];
+  const client = createConversationClient({
+    ...api,
+    storage,
+    loadSocket: async () => io,
+    onEvents: (envelopes) => asked.push(...envelopes.filter(isAboutAsking)),
+  });
   const readNews = createNewsReader();
 
   let view: View = {
@@ -112,8 +120,8 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
       onMessage(message);
     }
     for (const run of runs) host.announce("run", run);
-    // Of what waits, only the team's is not shown. Hardly any conversation does: the code for it comes with the first.
-    if (!loadsCards && currentRun(state.conversation)?.status === "waiting") {
+    // Hardly any conversation asks its visitor for anything: the code for it comes with the first that does.
+    if (!loadsCards && asked[0]) {
       loadsCards = true;
       import("../cards/open-cards.tsx").then(
         ({ openCards }) => update({ weave: openCards(session) }),
@@ -169,6 +177,7 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
   const session: Session = {
     api,
     client,
+    asked,
     storageIsKept: storage.isKept,
     getView: () => view,
     update,
@@ -213,6 +222,12 @@ export function openSession(host: WidgetHost, { paint, onMessage }: SessionListe
 const identified = async (identity: Identity) => ({
   identityToken: typeof identity === "string" ? identity : await identity(),
 });
+
+/** The fold forgets what was decided. */
+const isAboutAsking = ({ event }: Envelope) =>
+  event.type === "RUN_FINISHED"
+    ? event.outcome.type === "interrupt"
+    : event.type === "CUSTOM" && event.name === "run.resumed";
 
 /** Markdown without its signs, to be read aloud. */
 function plainText(text: string): string {

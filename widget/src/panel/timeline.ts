@@ -10,8 +10,8 @@ export type TimelineItem =
   | { kind: "outgoing"; key: string; outgoing: OutgoingMessage }
   /** How a run ended, when that is worth a word. `retryText` is what to send to try again. */
   | { kind: "notice"; key: string; tone: "quiet" | "problem"; text: string; retryText: string | null }
-  /** What a run asks of the visitor, below the item with that key (`cards/`). */
-  | { kind: "card"; key: string; below: string | undefined; isOpen: boolean; view: VNode };
+  /** What a run asked of the visitor, at that place of the log (`cards/`). */
+  | { kind: "card"; key: string; seq: number; isOpen: boolean; view: VNode };
 
 export function timelineOf({ conversation, outbox }: ClientState): TimelineItem[] {
   const items: TimelineItem[] = [];
