@@ -102,6 +102,29 @@ test("several accounts: the first is the default one until another is chosen", a
   for (const { id } of items) await ask("DELETE", `/v1/connections/${id}`);
 });
 
+test("an account that somebody began to connect and left is not the default one once another works", async () => {
+  const left = await link({ label: "Left" });
+  const works = await connect({ label: "Works" });
+  expect(works).toMatchObject({ isDefault: true, status: "active" });
+  const tried = await ask<ToolTest>("POST", `/v1/tools/${tool.id}/test`, { arguments: {} });
+  expect([tried.status, tried.body]).toMatchObject([200, { ok: true }]);
+  const { items } = (await ask<Page<Connection>>("GET", `/v1/connections?toolkitId=${toolkit.id}`)).body;
+  expect(items.map(({ id, isDefault }) => [id, isDefault])).toEqual([
+    [works.id, true],
+    [left.connectionId, false],
+  ]);
+  for (const { id } of items) await ask("DELETE", `/v1/connections/${id}`);
+});
+
+test("where the provider does not answer nothing is begun, and nothing is left of it", async () => {
+  const gone = await install("gone");
+  composio.enqueueFaults("link.create", { kind: "error", when: "before", status: 500 });
+  const before = (await ask<Page<Connection>>("GET", "/v1/connections?limit=100")).body.items.length;
+  const { status } = await ask("POST", "/v1/connections/link", { toolkitId: gone.id });
+  expect(status).toBe(503);
+  expect((await ask<Page<Connection>>("GET", "/v1/connections?limit=100")).body.items).toHaveLength(before);
+});
+
 describe("what a browser brings back counts for nothing", () => {
   test("when the link was never made, or was used before", async () => {
     const { url } = await link();

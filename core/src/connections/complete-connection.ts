@@ -13,7 +13,9 @@ import {
   findConnection,
   ownerKeyOf,
   saveConnection,
+  connectionOf,
   toConnection,
+  unsetOtherDefault,
   type ConnectionId,
   type ConnectionRow,
 } from "./connection-rows.ts";
@@ -152,7 +154,9 @@ async function settle(
 ): Promise<ConnectionRow> {
   return inTenant(ctx.services.db, ctx.tenantId, async (tx) => {
     const before = await findConnection(tx, connectionId, { lock: true });
-    const after = await saveConnection(ctx, tx, before, change);
+    const isDefault = before.isDefault || (change.error === null && (await replacesDefault(tx, before)));
+    if (isDefault && !before.isDefault) await unsetOtherDefault(tx, before);
+    const after = await saveConnection(ctx, tx, before, { ...change, isDefault });
     const target = { kind: "connection", id: connectionId };
     const changed = { before: { ...toConnection(before) }, after: { ...toConnection(after) } };
     if (runId !== null && change.error === null) {
@@ -161,4 +165,11 @@ async function settle(
     await audit(ctx, tx, { action: "connection.returned", target, ...changed });
     return after;
   });
+}
+
+/** The tenant's first account that works is the default one, also where somebody had begun to connect another and left. */
+async function replacesDefault(tx: Tx, { toolkitId, visitorId }: ConnectionRow): Promise<boolean> {
+  if (visitorId !== null) return false;
+  const current = await connectionOf(tx, toolkitId, null);
+  return current === null || current.status === "initiated" || current.status === "failed";
 }

@@ -125,6 +125,16 @@ export async function connectionOf(
   return row ? fromRow(row) : null;
 }
 
+const unsetDefault = statement(
+  "connection_unset_default",
+  "update connections set is_default = false where toolkit_id = $1 and visitor_id is null and is_default and id <> $2",
+);
+
+/** Before another one of the tenant's becomes it: a toolkit has one. */
+export async function unsetOtherDefault(tx: Tx, row: Pick<ConnectionRow, "id" | "toolkitId">): Promise<void> {
+  await tx.query(unsetDefault, [uuidOf(row.toolkitId), uuidOf(row.id)]);
+}
+
 const insert = statement(
   "connection_insert",
   `insert into connections (id, tenant_id, toolkit_id, visitor_id, label, status, is_default, created_at, updated_at)

@@ -72,18 +72,16 @@ export async function linkConnection(
   apiUrl: string,
 ): Promise<ConnectionLink> {
   const state = randomBytes(32).toString("base64url");
-  const { wanted, opened, connection } = await transact(ctx, async (tx) => {
+  const { wanted, opened } = await transact(ctx, async (tx) => {
     await checkNamed(ctx, tx, input);
     const asked = input.runId === undefined ? await ofTenant(ctx, tx, input) : await ofRun(ctx, tx, input);
-    const connector = await openConnector(ctx, tx, asked.toolkitId);
-    const row = asked.connection ?? (await findConnection(tx, await insertConnection(ctx, tx, await rowOf(tx, asked))));
-    return { wanted: asked, opened: connector, connection: row };
+    return { wanted: asked, opened: await openConnector(ctx, tx, asked.toolkitId) };
   });
   const asking = {
     ownerKey: ownerKeyOf(ctx.tenantId, wanted.visitorId),
     callbackUrl: `${apiUrl}/v1/connections/callback`,
     state,
-    label: connection.label,
+    label: wanted.connection ? wanted.connection.label : wanted.label,
   };
   const { connector, settings } = opened;
   const link = await connector.link(settings, deps, asking, AbortSignal.timeout(ASK_MS)).catch((error: unknown) => {
@@ -97,8 +95,9 @@ export async function linkConnection(
   const now = ctx.services.clock();
   const expiresAt = new Date(Math.min(now + LINK_MS, link.expiresAt === null ? Infinity : Date.parse(link.expiresAt)));
   return transact(ctx, async (tx) => {
-    // The connection itself stays as it is until the new account works.
-    const row = await findConnection(tx, connection.id);
+    // One that is there already stays as it is until the new account works.
+    const { connection } = wanted;
+    const row = await findConnection(tx, connection?.id ?? (await insertConnection(ctx, tx, await rowOf(tx, wanted))));
     const hash = stateHash(state);
     const secretId =
       link.secret === undefined ? null : await keepSecret(ctx, tx, linkSecret(row.id, hash), link.secret);

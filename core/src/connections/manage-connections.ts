@@ -16,6 +16,7 @@ import {
   ownerKeyOf,
   saveConnection,
   toConnection,
+  unsetOtherDefault,
   type ConnectionsQuery,
 } from "./connection-rows.ts";
 import { openConnector } from "./open-kind.ts";
@@ -45,11 +46,6 @@ export async function getConnection(ctx: Ctx, id: string): Promise<Connection> {
   return transact(ctx, async (tx) => toConnection(await findConnection(tx, id)));
 }
 
-const unsetDefault = statement(
-  "connection_unset_default",
-  "update connections set is_default = false where toolkit_id = $1 and visitor_id is null and is_default and id <> $2",
-);
-
 /** Changes how one of the tenant's accounts is called, or makes it the one that is used where none is named. */
 export async function updateConnection(
   ctx: Ctx,
@@ -61,7 +57,7 @@ export async function updateConnection(
     if (change.isDefault && row.visitorId !== null) {
       throw new ProblemError("invalid_request", "A visitor's account is used for that visitor only.");
     }
-    if (change.isDefault) await tx.query(unsetDefault, [uuidOf(row.toolkitId), uuidOf(row.id)]);
+    if (change.isDefault) await unsetOtherDefault(tx, row);
     const after = await saveConnection(ctx, tx, row, {
       ...(change.label === undefined ? {} : { label: change.label }),
       ...(change.isDefault ? { isDefault: true } : {}),
