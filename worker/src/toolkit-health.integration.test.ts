@@ -12,11 +12,12 @@ const limits = { failures: 3, openMs: 3_600_000, maxOpenMs: 3_600_000, max: 100 
 
 let product: Product;
 let workers: RunningWorker[];
+let start: () => Promise<RunningWorker>;
 
 beforeAll(async () => {
   product = await startProduct({ withoutWorker: true });
   const { services, retryPolicy, stall } = product;
-  const start = () =>
+  start = () =>
     startWorker({
       services,
       config: { nodeEnv: "test", workerConcurrency: 4 },
@@ -83,8 +84,30 @@ test("a Retry-After of more than a minute is honoured: nothing is sent again, an
   const asked = Date.parse(String(waiting.interrupts[0]?.metadata?.retryAt));
   expect(Math.abs(Date.parse(rateLimit?.until ?? "") - asked)).toBeLessThan(5_000);
 
+  // A person may ask all the same.
   expect(await chat.decide(waiting, "retry")).toMatchObject({ status: "completed" });
   expect(await shopOf(chat)).toMatchObject({ calls: 1, succeeded: 1, failed: 0, failures: { rate_limited: 1 } });
+});
+
+test("while a Retry-After lasts the tenant's other runs send nothing either; another tenant's do", async () => {
+  const chat = await product.chat();
+  await workers.pop()?.stop();
+  product.tools.enqueueFaults({ kind: "rateLimited", retryAfterSeconds: 90 });
+  const first = await chat.answered(say("Set", { steps: [calls("set", "first")] }));
+  expect(first).toMatchObject({ status: "waiting" });
+  const second = await chat.answered(say("Set again", { steps: [calls("set", "second")] }));
+  expect(second).toMatchObject({
+    status: "waiting",
+    interrupts: [{ metadata: { code: "rate_limited", attempts: 0, outcome: "not_done" } }],
+  });
+  const asked = Date.parse(String(second.interrupts[0]?.metadata?.retryAt));
+  expect(asked).toBeGreaterThan(Date.now() + 60_000);
+  expect(JSON.stringify(product.tools.ledger)).not.toContain('"second"');
+  const other = await product.chat();
+  expect(
+    await other.answered(say("Set", { steps: [calls("set", "others")] }, { steps: [says("Set.")] })),
+  ).toMatchObject({ status: "completed" });
+  workers.push(await start());
 });
 
 test("a host that keeps failing shows as an open circuit, for its tenant alone, until it answers again", async () => {

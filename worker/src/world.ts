@@ -17,6 +17,7 @@ import { composioAccess } from "@agent-engine/core/toolkits/composio-access.ts";
 import { openInstalled } from "@agent-engine/core/toolkits/installed/open-installed.ts";
 import type { CircuitReport } from "@agent-engine/core/toolkits/health/report-circuits.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
+import { createRateLimits } from "./rate-limits.ts";
 import { bindClientTools, isOff, pageChoice } from "./toolkits/client-tools.ts";
 import { bindTools } from "./toolkits/registry.ts";
 import { toolAccount } from "./toolkits/tool-account.ts";
@@ -44,6 +45,7 @@ export function openWorld(
   const circuits = createCircuits(options.circuits, (circuit) => {
     if (circuit.of === "tool") tell(reportOf(circuit));
   });
+  const rateLimits = createRateLimits();
   const vendor = createVendorFetch();
   const providerKeys = createProviderKeyReader(services);
   const spendingRules = createSpendingRulesReader(services);
@@ -95,6 +97,8 @@ export function openWorld(
           accountOf: (opened, tool) => toolAccount(ctx, kinds, opened, tool, claim.visitorId),
           secrets,
           circuitOf: (provider, host) => circuits.circuitOf({ tenantId: claim.tenantId, of: "tool", provider, host }),
+          rateLimitOf: (toolkit, host, tool) =>
+            rateLimits.rateLimitOf({ tenantId: claim.tenantId, toolkit, host, tool }),
         },
       );
       const [{ tools, problems, close }, offered] = await Promise.all([binding, offering]);

@@ -7,6 +7,7 @@ import { connectAccount } from "./connect-account.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { EngineRun } from "./engine.ts";
 import { withDeadline } from "./pause.ts";
+import { heldFailure } from "./rate-limit.ts";
 import { progressOf } from "./tool-progress.ts";
 
 export type AttemptEnd =
@@ -29,16 +30,29 @@ export async function attemptCall(
   const connected = await connectAccount(run, tool, signal);
   if (connected.kind === "cancelled") return { kind: "not_begun" };
   if (connected.kind === "failed") return { kind: "refused", failure: connected.failure };
+  const account = connected.connection?.id ?? null;
+  const limit = tool.rateLimit?.heldBy(account, effects.now());
+  if (limit && !isAskedAnyway(invocation)) {
+    return { kind: "refused", failure: heldFailure(limit, effects.now()) };
+  }
   const guarded = await (tool.circuit ?? NO_CIRCUIT).guard(async () => {
     await effects.beginInvocation(invocation);
     invocation.attempts++;
     invocation.startedAt = effects.now();
     invocation.outcome = null;
     effects.assertLease();
-    return attempted(await call(run, tool, invocation, connected.connection, signal));
+    const end = await call(run, tool, invocation, connected.connection, signal);
+    if (end.kind === "failure") tool.rateLimit?.answered(account, end.failure, effects.now());
+    if (end.kind === "answer") tool.rateLimit?.answered(account, null, effects.now());
+    return attempted(end);
   });
   if (guarded.kind === "made") return guarded.end;
   return { kind: "refused", failure: circuitFailure("tool", guarded.circuit, effects.now()) };
+}
+
+/** A person may know more than the other side said. */
+function isAskedAnyway({ decision, attempts }: ToolInvocation): boolean {
+  return decision?.kind === "retry" && decision.attempts === attempts;
 }
 
 function attempted(end: AttemptEnd): Attempted<AttemptEnd> {

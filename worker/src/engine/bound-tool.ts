@@ -10,6 +10,7 @@ import type { ApprovalRules } from "@agent-engine/protocol/resources.ts";
 import type { ToolInvocation } from "./effects.ts";
 import type { ReusedOutcome } from "./tool-outcome.ts";
 import type { Circuit } from "./circuit.ts";
+import type { RateLimit } from "./rate-limit.ts";
 
 /** A tool as one run may use it: its agent's policy applied, its connection and context bound. */
 export interface BoundTool {
@@ -20,6 +21,8 @@ export interface BoundTool {
   host: string | null;
   /** Shared by the tenant's runs; none for what is built in. */
   circuit?: Circuit;
+  /** Shared by the tenant's runs: when the other side wants to be left alone. */
+  rateLimit?: RateLimit;
   /** `approve`: a person decides before each call. Tools that are `off` are not bound at all. */
   policy: "auto" | "approve";
   /** Who may approve a call, and for how long; anyone within a day by default. */

@@ -12,6 +12,7 @@ import { argumentCheck } from "@agent-engine/core/toolkits/argument-check.ts";
 import type { BoundTool } from "./bound-tool.ts";
 import type { Circuit } from "./circuit.ts";
 import type { EngineEffects, RecordedStep, ToolInvocation } from "./effects.ts";
+import type { RateLimit } from "./rate-limit.ts";
 import { runEngine, type EngineInput, type EngineResult } from "./engine.ts";
 import { defaultRetryPolicy } from "./retry-policy.ts";
 import { scriptedModel, type Action, type ScriptedModel } from "./scripted-model.ts";
@@ -46,6 +47,7 @@ export interface FakeTool {
   givesSources?: true;
   visible?: boolean;
   circuit?: Circuit;
+  rateLimit?: RateLimit;
   call?: (request: FakeCall, clock: VirtualClock) => Promise<ToolAnswer>;
   recall?: BoundTool["recall"];
   account?: BoundTool["account"];
@@ -180,6 +182,7 @@ function fakeTool(tool: FakeTool, clock: VirtualClock, ledger: Played["ledger"])
     toolkit: "fake",
     host: "tools.example",
     ...(tool.circuit ? { circuit: tool.circuit } : {}),
+    ...(tool.rateLimit ? { rateLimit: tool.rateLimit } : {}),
     policy: tool.policy ?? "auto",
     deadlineMs: 60_000,
     description: {

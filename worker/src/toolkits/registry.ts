@@ -11,6 +11,7 @@ import { TOOL_NAME } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { ToolContext, ToolDescription, Toolkit } from "@agent-engine/core/toolkits/toolkit.ts";
 import type { AgentConfig, ApprovalRules, ToolkitChoice, ToolPolicy } from "@agent-engine/protocol/resources.ts";
 import type { Circuit } from "../engine/circuit.ts";
+import type { RateLimit } from "../engine/rate-limit.ts";
 import type { BoundTool, ToolAccount } from "../engine/bound-tool.ts";
 import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
 import type { Egress } from "@agent-engine/core/net/egress.ts";
@@ -34,6 +35,8 @@ export interface ToolkitSources {
   secrets?: ReadonlyMap<string, string> | null;
   /** The circuit of a toolkit at a host, for the run's tenant. */
   circuitOf?: (toolkit: string, host: string) => Circuit;
+  /** What a tool's other side asked of the run's tenant. */
+  rateLimitOf?: (toolkit: string, host: string, tool: string) => RateLimit;
   deadlineMs?: number;
 }
 
@@ -166,6 +169,7 @@ async function bindToolkit(
     if (policy === "off") continue;
     const account = accountOf(description);
     const question = toolkit.question?.(name);
+    const rateLimit = toolkit.host === null ? null : sources.rateLimitOf?.(toolkit.name, toolkit.host, name);
     const problem =
       problemOf(description, bound, account) ?? (toolkit.host === null ? null : schemaProblem(description));
     if (problem !== null) {
@@ -177,6 +181,7 @@ async function bindToolkit(
       toolkit: toolkit.name,
       host: toolkit.host,
       ...(circuit ? { circuit } : {}),
+      ...(rateLimit ? { rateLimit } : {}),
       ...(account ? { account } : {}),
       ...(question ? { ask: (invocation) => question(invocation.arguments) } : {}),
       policy,
