@@ -3,10 +3,10 @@
  * shared. What it costs the server, and those who read beside them, is compared with the same load on readers that keep
  * up. Once the slow ones are fast again they have everything. The server is one of its own.
  */
-import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { lastUserTurn } from "@agent-engine/testing/chat-request.ts";
 import { startFaultProxy } from "@agent-engine/testing/fault-proxy.ts";
+import { inspectorPlace, openHeldMemory, type HeldMemory } from "@agent-engine/testing/held-memory.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import { preciseNowMs, readStamps } from "@agent-engine/testing/stamps.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
@@ -16,7 +16,7 @@ import type { Talk } from "../talk.ts";
 import type { World, WorldServer } from "../world.ts";
 
 const SLOW = "readers that fall behind";
-const GROWTH = "server memory per slow reader";
+const GROWTH = "memory held per slow reader";
 const OTHERS = "others' p95, times that beside fast readers";
 const BYTES_PER_SECOND = 1_024;
 const READERS = { quick: 2, full: 12 };
@@ -29,7 +29,8 @@ const SLOW_MS = 60_000;
 const NEIGHBOURS = 4;
 const STAMPS = 60;
 const STAMP_GAP_MS = 25;
-const SAMPLE_MS = 100;
+const SAMPLE_MS = 1_000;
+const BYTES_PER_MB = 2 ** 20;
 const MARKER = "Grow by megabytes";
 
 export const slowReader: Experiment = {
@@ -49,8 +50,13 @@ export const slowReader: Experiment = {
     world.model.setScript(({ messages }) => (lastUserTurn(messages).text.startsWith(MARKER) ? script : null));
     try {
       for (let round = 0; round < trial.rounds; round++) {
-        const server = await world.addServer({}, "apart");
-        await readSlowly(world, trial, server).finally(() => world.remove(server));
+        const inspector = await inspectorPlace();
+        const server = await world.addServer(inspector.env, "apart");
+        const memory = await openHeldMemory(inspector);
+        await readSlowly(world, trial, server, memory).finally(async () => {
+          memory.close();
+          await world.remove(server);
+        });
       }
     } finally {
       world.model.setScript(null);
@@ -58,25 +64,30 @@ export const slowReader: Experiment = {
   },
 };
 
-async function readSlowly(world: World, trial: Trial, server: WorldServer): Promise<void> {
+async function readSlowly(world: World, trial: Trial, server: WorldServer, memory: HeldMemory): Promise<void> {
   if (trial.form === "quick") {
-    await grow(world, trial, server, true);
+    await grow(world, trial, server, { memory, isSlow: true });
     return;
   }
-  const fast = await grow(world, trial, server, false);
-  const slow = await grow(world, trial, server, true);
-  trial.measure(GROWTH, Math.max(0, slow.peakMb - fast.peakMb) / READERS[trial.form]);
+  const fast = await grow(world, trial, server, { memory, isSlow: false });
+  const slow = await grow(world, trial, server, { memory, isSlow: true });
+  trial.measure(GROWTH, Math.max(0, slow.heldMb - fast.heldMb) / READERS[trial.form]);
   trial.measure(OTHERS, slow.othersMs / fast.othersMs);
 }
 
 interface Cost {
-  /** The most memory the server had. */
-  peakMb: number;
+  /** What the server held once the answers were written, at most; garbage is not counted. */
+  heldMb: number;
   /** p95 from a token's writing to a neighbour's screen. */
   othersMs: number;
 }
 
-async function grow(world: World, trial: Trial, server: WorldServer, isSlow: boolean): Promise<Cost> {
+async function grow(
+  world: World,
+  trial: Trial,
+  server: WorldServer,
+  { memory, isSlow }: { memory: HeldMemory; isSlow: boolean },
+): Promise<Cost> {
   const proxy = await startFaultProxy({ target: { port: server.port } });
   const clientUrl = `http://127.0.0.1:${proxy.port}`;
   try {
@@ -86,17 +97,16 @@ async function grow(world: World, trial: Trial, server: WorldServer, isSlow: boo
     );
     const others = await Promise.all(Array.from({ length: NEIGHBOURS }, () => trial.talk({ url: server.url })));
     if (isSlow) await proxy.setMode({ kind: "throttle", bytesPerSecond: BYTES_PER_SECOND });
-    const memory = watchMemory(server);
     const growing = Promise.all(talks.map((talk) => trial.operation("a long answer", () => answered(world, talk))));
     const beside = watchOthers(trial, others, growing);
     await growing;
     const othersMs = quantile(await beside, 0.95);
+    let heldMb = 0;
     if (isSlow) {
-      if (trial.form === "full") await delay(SLOW_MS);
+      if (trial.form === "full") heldMb = await mostHeld(memory, SLOW_MS);
       const behind = await Promise.all(talks.map(async (talk) => talk.state().lastSeq < (await headOf(world, talk))));
       if (behind.every(Boolean)) trial.fired(SLOW);
     }
-    const peakMb = memory.stop();
     await proxy.setMode({ kind: "pass" });
     await Promise.all(
       talks.map((talk) =>
@@ -106,8 +116,9 @@ async function grow(world: World, trial: Trial, server: WorldServer, isSlow: boo
         }),
       ),
     );
+    if (!isSlow) heldMb = await mostHeld(memory, 0);
     await trial.check([...talks, ...others]);
-    return { peakMb, othersMs };
+    return { heldMb, othersMs };
   } finally {
     await proxy.stop();
   }
@@ -161,18 +172,13 @@ async function watchOthers(trial: Trial, talks: readonly Talk[], until: Promise<
   return ways;
 }
 
-function watchMemory({ process }: WorldServer): { stop(): number } {
-  let peakMb = 0;
-  const look = (): void => {
-    const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${process.pid}/status`, "utf8"))?.[1];
-    peakMb = Math.max(peakMb, Number(kilobytes) / 1_024);
-  };
-  const timer = setInterval(look, SAMPLE_MS);
-  return {
-    stop() {
-      clearInterval(timer);
-      look();
-      return peakMb;
-    },
-  };
+/** In so many milliseconds, in megabytes. Looks once a second: to collect everything takes the server a twentieth of that. */
+async function mostHeld(memory: HeldMemory, forMs: number): Promise<number> {
+  const until = performance.now() + forMs;
+  let most = await memory.held();
+  while (performance.now() < until) {
+    await delay(SAMPLE_MS);
+    most = Math.max(most, await memory.held());
+  }
+  return most / BYTES_PER_MB;
 }

@@ -9,8 +9,8 @@ export const MAX_BUFFERED_BYTES = 256 * 1024;
 /** Log entries asked for at once. */
 export const PAGE_SIZE = 500;
 
-/** And bytes of them: entries may be large, and deltas of one message are handed over as one. */
-export const PAGE_BYTES = 256 * 1024;
+/** And bytes of them: entries may be large, and a page goes beyond what may be buffered. */
+export const PAGE_BYTES = 64 * 1024;
 
 /** Envelopes handed over between two looks at the buffer: what a page can overshoot the bound by. */
 const CHUNK_SIZE = 32;
