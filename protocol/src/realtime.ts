@@ -28,6 +28,15 @@ export interface Hint {
   value: Record<string, unknown>;
 }
 
+/**
+ * For staff: a conversation of the tenant changed as lists show it (who said what last, its run's status, who answers).
+ * Advice: after the commit, but it may be lost; whoever shows a list reads it again when they connect.
+ */
+export interface ConversationChange {
+  id: string;
+  lastSeq: number;
+}
+
 export interface Typing {
   conversationId: string;
   isTyping: boolean;
@@ -49,6 +58,6 @@ export interface ClientToServer {
 export interface ServerToClient {
   events(push: EventsPush): void;
   hint(hint: Hint): void;
-  "conversation.changed"(change: { id: string; lastSeq: number }): void;
+  "conversation.changed"(change: ConversationChange): void;
   closing(reason: RealtimeRefusal): void;
 }

@@ -379,3 +379,43 @@ describe("an event stream", () => {
     bus.subscribe = subscribeBus;
   });
 });
+
+describe("which conversations change", () => {
+  /** What a socket is told, by conversation: the newest. */
+  function changesOf(client: Client): Map<string, number> {
+    const changes = new Map<string, number>();
+    client.on("conversation.changed", ({ id, lastSeq }) => void changes.set(id, lastSeq));
+    return changes;
+  }
+  const isTold = (changes: Map<string, number>, seq: number) =>
+    waitFor(() => changes.get(conversation.id) === seq, {
+      describe: () => `${conversation.id} at ${seq}: ${JSON.stringify([...changes])}`,
+    });
+
+  test("staff are told, of all their tenant's, without following any; nobody else is", async () => {
+    const staff = changesOf(await connected({ auth: { token: fixture.demo.secretKey } }));
+    const others = [
+      changesOf(await connected()),
+      changesOf(await connected({ auth: { token: fixture.other.secretKey } })),
+    ];
+    await say(fixture, token, conversation.id, "hello");
+    await isTold(staff, 3);
+    await append(fixture, conversation.id, [delta("a")]);
+    expect(
+      await call(fixture, "POST", `/v1/conversations/${conversation.id}/takeover`, {
+        token: fixture.demo.secretKey,
+        body: { name: "Ada" },
+      }),
+    ).toMatchObject({ status: 200 });
+    const { body } = await call<Conversation>(fixture, "GET", `/v1/conversations/${conversation.id}`, { token });
+    await isTold(staff, body.lastSeq);
+    // What was published before has arrived everywhere by then.
+    const more = await visit(fixture, fixture.other, "https://other.example");
+    const theirs = await converse(fixture, more.visitorToken);
+    await say(fixture, more.visitorToken, theirs.id, "hello");
+    await waitFor(() => others[1]?.has(theirs.id), { describe: "the other tenant's staff to be told of their own" });
+    expect(staff.has(theirs.id)).toBe(false);
+    expect([...(others[1]?.keys() ?? [])]).toEqual([theirs.id]);
+    expect(others[0]?.size).toBe(0);
+  });
+});

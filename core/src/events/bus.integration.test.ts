@@ -1,5 +1,7 @@
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { ConversationEvent } from "@agent-engine/protocol/events.ts";
+import type { ConversationChange } from "@agent-engine/protocol/realtime.ts";
 import { startFaultProxy, type FaultProxy } from "@agent-engine/testing/fault-proxy.ts";
 import { startRedis, type TestRedis } from "@agent-engine/testing/redis.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
@@ -31,8 +33,9 @@ async function onRedis(): Promise<EventBus> {
   return bus;
 }
 
-function batch(conversationId: string, seq = 1): PublishedBatch {
-  const event = { type: "TEXT_MESSAGE_CONTENT" as const, messageId: "msg_1", delta: "a\u0000\ud800 👋" };
+const DELTA: ConversationEvent = { type: "TEXT_MESSAGE_CONTENT", messageId: "msg_1", delta: "a\u0000\ud800 👋" };
+
+function batch(conversationId: string, seq = 1, event = DELTA): PublishedBatch {
   const envelope = { seq, conversationId, runId: null, at: "t", correlationId: "c", audience: "staff" as const, event };
   return { conversationId, tenantId: newId("tenant"), events: [envelope] };
 }
@@ -77,6 +80,26 @@ describe.each(kinds)("%s", (_name, open) => {
     publishing.publish(batch(conversationId, 2));
     await waitFor(() => stayed?.length === 2, { describe: "the second" });
     expect([left, stayed]).toEqual([[], [1, 2]]);
+  });
+
+  test("who follows a tenant hears which of its conversations change, and not of each token, nor of another's", async () => {
+    const [publishing, listening] = await open();
+    const end: ConversationEvent = { type: "TEXT_MESSAGE_END", messageId: "msg_1" };
+    const mine = { ...batch(newId("conv"), 7, end), tenantId: newId("tenant") };
+    const heard: ConversationChange[] = [];
+    const following = listening.followTenant(mine.tenantId, (change) => heard.push(change));
+    await following.inForce;
+    publishing.publish(batch(newId("conv"), 1, end));
+    publishing.publish({ ...batch(mine.conversationId, 6), tenantId: mine.tenantId });
+    publishing.publish(mine);
+    const change = { id: mine.conversationId, lastSeq: 7 };
+    await waitFor(() => heard.length > 0, { describe: "the change" });
+    following.leave();
+    const again = listening.followTenant(mine.tenantId, (change) => heard.push(change));
+    await again.inForce;
+    publishing.publish(mine);
+    await waitFor(() => heard.length > 1, { describe: "the change again" });
+    expect(heard).toEqual([change, change]);
   });
 
   test("control messages reach everyone who listens", async () => {

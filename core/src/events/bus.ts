@@ -1,6 +1,6 @@
 import type { TenantId } from "@agent-engine/protocol/ids.ts";
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
-import type { Hint } from "@agent-engine/protocol/realtime.ts";
+import type { ConversationChange, Hint } from "@agent-engine/protocol/realtime.ts";
 
 /** Committed events of one conversation, contiguous in seq. */
 export interface PublishedBatch {
@@ -32,6 +32,11 @@ export interface EventBus {
   /** Never throws and never waits; a batch that cannot be sent is dropped. */
   publish(batch: PublishedBatch): void;
   subscribe(conversationId: string, onBatch: (batch: PublishedBatch) => void): BusSubscription;
+  /**
+   * Which of a tenant's conversations change as lists show them, from the batches that are published. Advice: nothing
+   * repairs what is lost.
+   */
+  followTenant(tenantId: string, onChange: (change: ConversationChange) => void): BusSubscription;
   /** Called when batches may have been lost; every subscription stays in force. */
   onReconnect(listener: () => void): () => void;
   readonly control: {

@@ -43,6 +43,7 @@ export class HubFixture {
           },
         };
       },
+      followTenant: () => ({ inForce: Promise.resolve(), leave: () => {} }),
       onReconnect: (listener) => {
         this.#reconnects.add(listener);
         return () => this.#reconnects.delete(listener);

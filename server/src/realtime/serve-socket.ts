@@ -7,6 +7,7 @@ import type { LiveConnections } from "./live-connections.ts";
 import { SocketOutlet } from "./socket-outlet.ts";
 import { roomOf, type RealtimeSocket } from "./socket.ts";
 import { Subscriptions } from "./subscriptions.ts";
+import { tellOfChanges } from "./tenant-changes.ts";
 import { createTypingRelay } from "./typing.ts";
 
 /** Longest delay a timer takes. */
@@ -68,6 +69,10 @@ export function serveSocket({ services, hub, live }: SocketServer, socket: Realt
 
   socket.on("typing", createTypingRelay(socket, subscriptions, services));
 
+  // Staff may list all of their tenant's conversations: the handshake has asked for that permission.
+  const isStaff = principal.actor.kind !== "visitor";
+  const stopTelling = isStaff ? tellOfChanges(services.bus, principal.tenantId, outlet) : () => {};
+
   const expiry = endWithCredential(socket, principal, services);
   const stopWatching = live.watch(principal, () => {
     log.info("socket's credential was revoked");
@@ -76,6 +81,7 @@ export function serveSocket({ services, hub, live }: SocketServer, socket: Realt
   socket.on("disconnect", (reason) => {
     clearTimeout(expiry);
     stopWatching();
+    stopTelling();
     subscriptions.close();
     log.info({ reason, durationMs: services.clock() - startedAt }, "socket disconnected");
   });
