@@ -24,4 +24,5 @@ export const MIGRATION_NAMES = [
   "20261124-realtime-tokens",
   "20261124-forgotten-visitors",
   "20261125-toolkit-health",
+  "20261125-page-tools",
 ] as const;

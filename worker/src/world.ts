@@ -18,7 +18,7 @@ import { openInstalled } from "@agent-engine/core/toolkits/installed/open-instal
 import type { CircuitReport } from "@agent-engine/core/toolkits/health/report-circuits.ts";
 import type { KindDeps } from "@agent-engine/core/toolkits/toolkit-kind.ts";
 import { createRateLimits } from "./rate-limits.ts";
-import { bindClientTools, isOff, pageChoice } from "./toolkits/client-tools.ts";
+import { bindClientTools, pageChoice } from "./toolkits/client-tools.ts";
 import { bindTools } from "./toolkits/registry.ts";
 import { toolAccount } from "./toolkits/tool-account.ts";
 
@@ -76,10 +76,8 @@ export function openWorld(
       ),
     spendingOf: (tenantId) => spendingRules.of(tenantId),
     async toolsOf(ctx, claim, { config: agent, secrets }) {
-      // Beside the rest: only a visitor has pages.
       const ofPages = pageChoice(agent.toolkits);
-      const offering = claim.visitorId === null || isOff(ofPages) ? [] : offeredTools(ctx, claim.conversationId);
-      const binding = bindTools(
+      const { tools, problems, close } = await bindTools(
         agent,
         {
           tenantId: claim.tenantId,
@@ -101,11 +99,10 @@ export function openWorld(
             rateLimits.rateLimitOf({ tenantId: claim.tenantId, toolkit, host, tool }),
         },
       );
-      const [{ tools, problems, close }, offered] = await Promise.all([binding, offering]);
       for (const problem of problems) services.log.warn({ runId: claim.runId, problem }, "a tool was left out");
       const taken = new Set(tools.map((tool) => tool.description.name));
       return {
-        tools: [...tools, ...bindClientTools(offered, taken, ofPages)],
+        tools: [...tools, ...bindClientTools(offeredTools(claim.pages), taken, ofPages)],
         close() {
           const closed = close().finally(() => closing.delete(closed));
           closing.add(closed);

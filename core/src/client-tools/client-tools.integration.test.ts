@@ -2,8 +2,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { openSpine, openTenant, startConversation, visitorOf, type Spine } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
 import type { Ctx } from "../context.ts";
+import { statement } from "../db/statement.ts";
+import { uuidOf } from "../ids.ts";
 import type { ClientTool } from "./client-tool.ts";
-import { offeredTools } from "./offered-tools.ts";
+import { offeredTools, type OfferingPage } from "./offered-tools.ts";
 import { registerClientTools } from "./register-client-tools.ts";
 
 let spine: Spine;
@@ -25,8 +27,15 @@ const tool = (name: string, more: Partial<ClientTool> = {}): ClientTool => ({
 });
 const at = (ctx: Ctx, ms: number): Ctx => ({ ...ctx, services: { ...ctx.services, clock: () => ms } });
 const begin = () => startConversation({ ...tenant, ctx: visitor });
-const namesAt = async (conversationId: string, ms: number) =>
-  (await offeredTools(at(visitor, ms), conversationId)).map(({ name, pageId }) => `${pageId}:${name}`);
+const pagesAt = statement<{ pages: OfferingPage[] | null }>(
+  "pages_at",
+  "select offered_client_tools($1, $2, $3) as pages",
+);
+async function namesAt(conversationId: string, ms: number): Promise<string[]> {
+  const values = [uuidOf(visitor.tenantId), uuidOf(conversationId), new Date(ms)];
+  const [row] = await visitor.services.db.query(pagesAt, values);
+  return offeredTools(row?.pages ?? []).map(({ name, pageId }) => `${pageId}:${name}`);
+}
 const now = Date.now();
 
 test("a page's tools are offered for a minute after it last said so, and no longer once it takes them away", async () => {

@@ -1,6 +1,7 @@
 import type { Interrupt, TokenUsage } from "@agent-engine/protocol/events.ts";
 import type { StoredEnvelope } from "@agent-engine/protocol/envelope.ts";
 import type { AgentId, ConversationId, RunId, TenantId, VisitorId } from "@agent-engine/protocol/ids.ts";
+import type { OfferingPage } from "../client-tools/offered-tools.ts";
 import type { Services } from "../context.ts";
 import { statement } from "../db/statement.ts";
 import { toEnvelopes, type EventRow } from "../events/read-events.ts";
@@ -38,6 +39,8 @@ export interface Claim {
    * `poison`: the log may be what kills.
    */
   history: StoredEnvelope[];
+  /** The pages of the visitor that offer tools at this moment, the newest first. */
+  pages: OfferingPage[];
 }
 
 /** Two workers died of the run, so that only a quarantine process may execute it. Nothing was claimed. */
@@ -66,10 +69,12 @@ const claim = statement<{
   started_at: Date;
   usage: TokenUsage[];
   history: (Omit<EventRow, "at"> & { at: string })[] | null;
+  pages: OfferingPage[] | null;
 }>(
   "claim_run",
   `select c.*, case when c.claim in ('start', 'resume', 'takeover') then
-     (select json_agg(e) from read_events(c.tenant_id, c.conversation_id, 0, c.last_seq, null, ${HISTORY_ROWS}) e) end as history
+     (select json_agg(e) from read_events(c.tenant_id, c.conversation_id, 0, c.last_seq, null, ${HISTORY_ROWS}) e) end as history,
+     case when c.visitor_id is not null then offered_client_tools(c.tenant_id, c.conversation_id, $5) end as pages
    from claim_run($1, $2, $3, $4) c`,
 );
 
@@ -79,12 +84,12 @@ const claim = statement<{
  * executes nothing else, so it may take a run that others died of.
  */
 export async function claimRun(
-  services: Pick<Services, "db">,
+  services: Pick<Services, "db" | "clock">,
   doorbell: Doorbell,
   workerUuid: string,
   { isQuarantine = false } = {},
 ): Promise<Claim | Suspect | null> {
-  const values = [uuidOf(doorbell.runId), doorbell.handOver, workerUuid, isQuarantine];
+  const values = [uuidOf(doorbell.runId), doorbell.handOver, workerUuid, isQuarantine, new Date(services.clock())];
   const [row] = await services.db.query(claim, values);
   if (!row) return null;
   if (row.claim === "suspect") return { kind: "suspect" };
@@ -110,5 +115,6 @@ export async function claimRun(
       idOf("conv", row.conversation_id),
       (row.history ?? []).map((event) => ({ ...event, at: new Date(event.at) })),
     ),
+    pages: row.pages ?? [],
   };
 }

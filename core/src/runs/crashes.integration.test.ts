@@ -82,6 +82,7 @@ describe("a run's crashes", () => {
       crashes: 3,
       lastCrash: "it ran out of memory",
       history: [],
+      pages: [],
     });
   });
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { OfferedTool } from "@agent-engine/core/client-tools/offered-tools.ts";
 import type { ToolkitChoice } from "@agent-engine/protocol/resources.ts";
 import type { ToolInvocation } from "../engine/effects.ts";
-import { bindClientTools, isOff, pageChoice } from "./client-tools.ts";
+import { bindClientTools, pageChoice } from "./client-tools.ts";
 
 const NONE = new Set<string>();
 
@@ -99,15 +99,5 @@ describe("what an agent says of its pages' tools", () => {
     const approvals = { by: "operator" as const, expiresInSeconds: 60 };
     const [bound] = bindClientTools([tool("buy")], NONE, choice({ defaultPolicy: "approve", approvals }));
     expect(bound).toMatchObject({ policy: "approve", approval: approvals });
-  });
-
-  test.each<[Partial<ToolkitChoice>, boolean]>([
-    [{}, false],
-    [{ defaultPolicy: "off" }, true],
-    [{ defaultPolicy: "off", tools: { look: "off" } }, true],
-    [{ defaultPolicy: "off", tools: { look: "approve" } }, false],
-    [{ tools: { look: "off" } }, false],
-  ])("%j leaves none: %s", (said, expected) => {
-    expect(isOff(choice(said))).toBe(expected);
   });
 });

@@ -19,11 +19,6 @@ export function pageChoice(toolkits: AgentConfig["toolkits"]): PageChoice {
   return toolkits.find(({ toolkit }) => toolkit === PAGE) ?? ALL;
 }
 
-/** No tool of any page can be called. */
-export function isOff({ tools, defaultPolicy }: PageChoice): boolean {
-  return [defaultPolicy, ...Object.values(tools)].every((policy) => policy === "off");
-}
-
 /** `taken`: the names of the agent's other tools, which no page replaces. */
 export function bindClientTools(
   offered: readonly OfferedTool[],
