@@ -92,7 +92,7 @@ export async function openCell(
       current?.abort.abort(new RunAbandoned("its worker stops"));
       await within(limitMs / 2, Promise.resolve(current?.done));
       circuits.stop();
-      await within(limitMs / 2, lease.stop());
+      await within(limitMs / 2, Promise.all([lease.stop(), world.close()]));
       void strays.stop();
     },
   };

@@ -287,8 +287,11 @@ async function explained(tenant: TestTenant, text: string, values: readonly unkn
     const { rows } = await client.query<{ "QUERY PLAN": string }>(`explain (analyze, buffers off) ${text}`, [
       ...values,
     ]);
-    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
-    const scans = [...plan.matchAll(/Scan.* on tool_invocations.*actual time=\S+ rows=([\d.]+) loops=(\d+)/g)];
+    const planned = rows.map((row) => row["QUERY PLAN"]).join("\n");
+    // As a connection plans it that has run it a few times.
+    const generic = await client.query<{ "QUERY PLAN": string }>(`explain (generic_plan) ${text}`);
+    const plan = [planned, ...generic.rows.map((row) => row["QUERY PLAN"])].join("\n");
+    const scans = [...planned.matchAll(/Scan.* on tool_invocations.*actual time=\S+ rows=([\d.]+) loops=(\d+)/g)];
     expect(scans.length).toBeGreaterThan(0);
     return { plan, rowsRead: Math.max(...scans.map(([, read, loops]) => Number(read) * Number(loops))) };
   } finally {
