@@ -7,11 +7,13 @@
 import { writeFileSync } from "node:fs";
 import { createLogger } from "@agent-engine/core/log.ts";
 import { stopCompiling } from "@agent-engine/core/stop-compiling.ts";
+import { LEASE_MS } from "@agent-engine/core/workers/worker-registry.ts";
 import { startWatchdog } from "../watchdog/watchdog.ts";
 import type { FromQuarantine, ToQuarantine } from "./messages.ts";
 import { openCell, type Cell } from "./cell.ts";
 
-const STOP_MS = 1_000;
+/** To give its run back. A machine that is short of time must not make a run look like one that killed its process. */
+const STOP_MS = LEASE_MS;
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 
