@@ -2,8 +2,10 @@
 import type { AgentWidgetApi, PageToolSchema } from "@agent-engine/widget/widget-api.ts";
 import type { ChatRequest, RecordedRequest } from "@agent-engine/testing/chat-request.ts";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import type { Agent, Page as Listed } from "@agent-engine/protocol/resources.ts";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { apiAt } from "./api-client.ts";
 import { openDemoShop, type DemoShop } from "./demo-shop.ts";
 import { visit, type Visitor } from "./visitor.ts";
 
@@ -161,5 +163,32 @@ test("everything is killed between the call and its answer: it was made once, an
   await shop.start();
   await visitor.page.evaluate(() => window.answer({ size: 43 }));
   await visitor.sees('Answered: {"size":43}');
+  expect(await callsOf(visitor)).toHaveLength(1);
+});
+
+test("an agent that may call it only with approval asks first, and one that switched it off does not have it", async () => {
+  const api = apiAt(shop.apiUrl, shop.secretKey);
+  const [agent] = (await api.request<Listed<Agent>>("GET", "/v1/agents")).items;
+  const say = async (choice: Record<string, unknown>) => {
+    await api.request("PATCH", `/v1/agents/${agent?.id}`, { toolkits: [{ toolkit: "page", ...choice }] });
+    await api.request("POST", `/v1/agents/${agent?.id}/publish`);
+  };
+  await say({ tools: { find_size: "approve" }, defaultPolicy: "off" });
+  const visitor = await arrive();
+  await register(visitor.page, { answers: { size: 43 } });
+  await visitor.open();
+  await visitor.ask("May you look?");
+  const card = visitor.log.getByRole("group", { name: "Find size", exact: true });
+  await card.waitFor();
+  expect(await callsOf(visitor)).toEqual([]);
+  await card.getByRole("button", { name: "Approve" }).click();
+  await visitor.sees('Answered: {"size":43}');
+  expect(await visitor.read()).toContain("Approved: Find size");
+  expect(await callsOf(visitor)).toEqual([{ feet: 27 }]);
+  expect(requestsAbout("May you look?").flatMap(({ body }) => offeredIn(body))).not.toContain("page_add_to_basket");
+
+  await say({ defaultPolicy: "off" });
+  await visitor.ask("Then do not look");
+  await visitor.sees("There is no such tool");
   expect(await callsOf(visitor)).toHaveLength(1);
 });
