@@ -5,6 +5,7 @@ import { uuidOf } from "@agent-engine/core/ids.ts";
 import { textOf } from "@agent-engine/testing/chat-request.ts";
 import { say } from "@agent-engine/testing/model-directive.ts";
 import type { ToolFault } from "@agent-engine/testing/tool-server.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { calls, says, shopToolkit, startProduct, type Chat, type Product } from "./product-fixture.ts";
 
 let product: Product;
@@ -146,6 +147,34 @@ test("calls of one turn each have their key and their result", async () => {
     ({ key }) => key !== null && [2, 3, 4].some((i) => key === keyOf(run.id, 0, i)),
   );
   expect(changes.map(({ body }) => body)).toEqual([{ value: "p3" }, { value: "p4" }, { value: "p5" }]);
+});
+
+test("ten reads of one turn are all under way before any is answered", async () => {
+  const patient = shopToolkit(product.tools.url);
+  const chat = await product.chat({
+    toolkits: [{ ...patient, settings: { ...patient.settings, timeoutMs: 60_000 } }],
+  });
+  const gate = Promise.withResolvers<void>();
+  product.tools.enqueueFaults(...Array.from({ length: 10 }, () => ({ kind: "gate" as const, opened: gate.promise })));
+  const values = Array.from({ length: 10 }, (_, index) => `beside-${index}`);
+  const { id } = await chat.ask(
+    say("Ten", { steps: values.map((value) => calls("look", value)) }, { steps: [says("All ten.")] }),
+  );
+  const made = () => product.tools.ledger.filter(({ path }) => path.startsWith("/look?value=beside-"));
+  try {
+    await waitFor(() => made().length === 10, { describe: "ten calls under way" });
+    expect(made().filter(({ outcome }) => outcome !== "none")).toEqual([]);
+  } finally {
+    gate.resolve();
+  }
+  expect(await chat.settled(id)).toMatchObject({ status: "completed", attempt: 1 });
+  expect(
+    made()
+      .map(({ path }) => path)
+      .sort(),
+  ).toEqual(values.map((value) => `/look?value=${value}`));
+  const given = resultsGiven(chat, "Ten");
+  for (const [index, value] of values.entries()) expect(given[index]).toContain(value);
 });
 
 test.each<[string, ToolFault]>([

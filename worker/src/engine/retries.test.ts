@@ -305,6 +305,34 @@ describe("a tool that fails", () => {
     expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBe(60_000);
   });
 
+  it("that hangs holds up neither the reads beside it nor the run beyond its attempts' deadlines", async () => {
+    const answeredAt: number[] = [];
+    const run = await play({
+      scripts: [[...Array.from({ length: 9 }, () => ({ call: "look", arguments: {} })), { call: "t", arguments: {} }]],
+      tools: [
+        {
+          name: "look",
+          call: async (request, clock) => {
+            await clock.sleep(300, request.signal);
+            answeredAt.push(clock.now() - Date.UTC(2026, 0, 1));
+            return { content: "seen" };
+          },
+        },
+        { name: "t", call: () => new Promise(() => {}) },
+      ],
+    });
+    expect(answeredAt).toEqual(Array.from({ length: 9 }, () => 300));
+    expect(run.outcomes.filter(({ outcome }) => outcome.status === "succeeded")).toHaveLength(9);
+    expect(run.failures.map(({ failure }) => failure.code)).toEqual(["timeout", "timeout"]);
+    expect(run.result).toMatchObject({
+      kind: "interrupt",
+      interrupts: [{ metadata: { code: "timeout", attempts: 2 } }],
+    });
+    // Two deadlines and the pause between them, of at most half a second.
+    expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBeLessThanOrEqual(120_500);
+    await verifyRun(run);
+  });
+
   it("tells the model when it refuses", async () => {
     const call = failing(1, { kind: "permanent", code: "refused", detail: "No such order." });
     const run = await play({ scripts, tools: [{ name: "t", effect: "write", call }] });
