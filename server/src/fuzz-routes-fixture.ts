@@ -21,7 +21,8 @@ export async function fuzzRoutes(
   { numRuns, seed }: { numRuns: number; seed: number },
 ): Promise<Fuzzed> {
   const statuses: Record<number, number> = {};
-  const operations = await operationsOf(fixture);
+  // The audit log first: each change adds to it, and it would be read as a whole ten thousand times.
+  const operations = (await operationsOf(fixture)).toSorted((one, two) => rank(one.name) - rank(two.name));
   const { own } = await furnish(fixture, fixture.demo, ORIGIN, (await member(fixture, "viewer")).memberId);
   const owner = { authorization: `Bearer ${fixture.demo.secretKey}` };
   const session = { cookie: (await member(fixture, "owner")).cookie, origin: fixture.url };
@@ -56,6 +57,8 @@ export async function fuzzRoutes(
   }
   return { routes: operations.length, statuses };
 }
+
+const rank = (name: string): number => (name.includes("/audit-log") ? 0 : 1);
 
 const isNoFault = (status: number) => status >= 200 && status < 500 && status !== 429;
 
