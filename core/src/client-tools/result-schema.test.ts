@@ -22,6 +22,11 @@ test.each<[string, unknown, RegExp]>([
   ["one of a property", { properties: { a: { items: [{ not: { pattern: SLOW } }] } } }, /pattern/],
   ["one of properties' names", { patternProperties: { [SLOW]: {} } }, /pattern/],
   ["one that is none", { pattern: 5 }, /pattern/],
+  [
+    "one of what a property asks for",
+    { dependencies: { default: { properties: { a: { pattern: SLOW } } } } },
+    /pattern/,
+  ],
   ["a reference", { $defs: { node: {} }, anyOf: [{ $ref: "#/$defs/node" }] }, /\$ref/],
   ["any number that must be unique", { items: { type: "array", uniqueItems: true } }, /maxItems/],
   ["what is too long", { title: "x".repeat(20_000) }, /20000/],

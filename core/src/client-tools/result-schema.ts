@@ -3,7 +3,7 @@ import { isSafePattern } from "../toolkits/schema/safe-pattern.ts";
 /** What follows these are values, not schemas. */
 const VALUES = new Set(["const", "default", "enum", "examples"]);
 /** Their keys are names, whose values are schemas. */
-const NAMED = new Set(["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"]);
+const NAMED = new Set(["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"]);
 const REFERENCES = ["$ref", "$dynamicRef", "$recursiveRef"];
 /** Characters of JSON. */
 const MAX_LENGTH = 20_000;

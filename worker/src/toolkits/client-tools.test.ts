@@ -48,6 +48,14 @@ describe("a page's tool", () => {
     expect(bound?.ask?.({ arguments: {} } as unknown as ToolInvocation)).not.toHaveProperty("responseSchema");
   });
 
+  test.each(["constructor", "toString", "hasOwnProperty"])(
+    "is what the agent says, also where it is called %s",
+    (name) => {
+      expect(policiesOf([tool(name)], { defaultPolicy: "off" })).toEqual([]);
+      expect(policiesOf([tool(name)], { defaultPolicy: "approve" })).toEqual([[`page_${name}`, "approve"]]);
+    },
+  );
+
   test("never replaces another tool of the agent, whatever that is called", () => {
     const taken = new Set(["page_search", "shop_search"]);
     const bound = bindClientTools([tool("search"), tool("find")], taken, choice({}));

@@ -6,6 +6,7 @@ import { failureOf } from "@agent-engine/core/toolkits/failure-table.ts";
 import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { AgentConfig, ToolkitChoice } from "@agent-engine/protocol/resources.ts";
 import type { BoundTool } from "../engine/bound-tool.ts";
+import { toolPolicy } from "./tool-policy.ts";
 
 /** Of all pages together: what a model reads before each of its answers. */
 const MAX_TOOLS = 20;
@@ -27,7 +28,7 @@ export function bindClientTools(
 ): BoundTool[] {
   const tools = offered.flatMap((tool) => {
     const name = toolName(PAGE, tool.name);
-    const policy = choice.tools[name] ?? choice.tools[tool.name] ?? choice.defaultPolicy;
+    const policy = toolPolicy(choice, name, tool.name);
     if (policy === "off" || taken.has(name)) return [];
     const checkArguments = checkOf(tool);
     if (!checkArguments) return [];

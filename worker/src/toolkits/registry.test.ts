@@ -89,6 +89,11 @@ describe("an agent's tools", () => {
     expect((await bind({ toolkits: [builtin].map((one) => ({ ...one, tools: {} })) })).tools).toEqual([]);
   });
 
+  it("go by the default where they are called like what every object has", async () => {
+    const shop = http({ operations: [operation("constructor")] }, { tools: {}, defaultPolicy: "approve" });
+    expect((await bind(shop)).tools).toMatchObject([{ policy: "approve" }]);
+  });
+
   it("have schemas of ours that compile, which is looked at nowhere else", async () => {
     const { tools } = await bind({ toolkits: [{ toolkit: "builtin", tools: {}, defaultPolicy: "auto" }] });
     expect(tools.length).toBeGreaterThan(3);

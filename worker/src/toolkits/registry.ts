@@ -15,6 +15,7 @@ import type { RateLimit } from "../engine/rate-limit.ts";
 import type { BoundTool, ToolAccount } from "../engine/bound-tool.ts";
 import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
 import type { Egress } from "@agent-engine/core/net/egress.ts";
+import { toolPolicy } from "./tool-policy.ts";
 import { httpToolkit } from "@agent-engine/core/toolkits/http/http.ts";
 import { knowledgeToolkit, type SearchKnowledge } from "@agent-engine/core/toolkits/knowledge/knowledge.ts";
 
@@ -147,9 +148,7 @@ function openSecrets(choice: ToolkitChoice, secrets: ReadonlyMap<string, string>
 
 /** A policy names a tool as the model sees it, without its namespace, or as the other side does. */
 function policyOf(choice: ToolkitChoice, toolkit: Toolkit, name: string, remote = name): ToolPolicy {
-  return (
-    choice.tools[name] ?? choice.tools[shortName(toolkit.name, name)] ?? choice.tools[remote] ?? choice.defaultPolicy
-  );
+  return toolPolicy(choice, name, shortName(toolkit.name, name), remote);
 }
 
 async function bindToolkit(
