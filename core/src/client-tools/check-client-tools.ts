@@ -1,4 +1,4 @@
-import { argumentCheck, BadSchema } from "../toolkits/argument-check.ts";
+import { BadSchema, firstProblemCheck } from "../toolkits/argument-check.ts";
 import { repairSchema } from "../toolkits/schema/repair-schema.ts";
 import { PAGE_TOOL_NAME, type ClientTool } from "./client-tool.ts";
 import { unsafePart } from "./result-schema.ts";
@@ -61,7 +61,7 @@ function problemOfResults(schema: Record<string, unknown>): string | null {
   const unsafe = unsafePart(schema);
   if (unsafe !== null) return unsafe;
   try {
-    argumentCheck(schema);
+    firstProblemCheck(schema);
     return null;
   } catch (error) {
     if (error instanceof BadSchema) return error.why;

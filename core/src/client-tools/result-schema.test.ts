@@ -5,6 +5,7 @@ test.each<[string, unknown]>([
   ["a plain object", { type: "object", properties: { size: { type: "integer", minimum: 1 } }, required: ["size"] }],
   ["alternatives", { anyOf: [{ type: "string" }, { type: "array", items: { type: "number" } }] }],
   ["a pattern that takes no time", { type: "string", pattern: "^[a-z]{2}-[0-9]+$" }],
+  ["some of them", { anyOf: Array.from({ length: 20 }, () => ({ pattern: "a?b" })) }],
   [
     "properties that are called like keywords",
     { properties: { $ref: { type: "string" }, pattern: { type: "string" } } },
@@ -26,6 +27,11 @@ test.each<[string, unknown, RegExp]>([
     "one of what a property asks for",
     { dependencies: { default: { properties: { a: { pattern: SLOW } } } } },
     /pattern/,
+  ],
+  [
+    "more of them than are tried in no time",
+    { anyOf: Array.from({ length: 21 }, () => ({ pattern: "a?b" })) },
+    /20 patterns/,
   ],
   ["a reference", { $defs: { node: {} }, anyOf: [{ $ref: "#/$defs/node" }] }, /\$ref/],
   ["any number that must be unique", { items: { type: "array", uniqueItems: true } }, /maxItems/],

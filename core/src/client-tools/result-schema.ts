@@ -9,6 +9,8 @@ const REFERENCES = ["$ref", "$dynamicRef", "$recursiveRef"];
 const MAX_LENGTH = 20_000;
 /** Each is compared with each. */
 const MAX_UNIQUE_ITEMS = 1_000;
+/** Each may be tried on all of an answer, in some twenty milliseconds. */
+const MAX_PATTERNS = 20;
 
 /**
  * Why a schema that a visitor's browser sent must not be held against what that browser answers; null when it may. Both
@@ -17,23 +19,30 @@ const MAX_UNIQUE_ITEMS = 1_000;
  */
 export function unsafePart(schema: unknown): string | null {
   const length = JSON.stringify(schema).length;
-  return length > MAX_LENGTH ? `it is longer than ${MAX_LENGTH} characters of JSON` : unsafeAt(schema);
+  if (length > MAX_LENGTH) return `it is longer than ${MAX_LENGTH} characters of JSON`;
+  const seen = { patterns: 0 };
+  const unsafe = unsafeAt(schema, seen);
+  return unsafe === null && seen.patterns > MAX_PATTERNS ? `it has more than ${MAX_PATTERNS} patterns` : unsafe;
 }
 
-function unsafeAt(schema: unknown): string | null {
-  if (Array.isArray(schema)) return firstOf(schema);
+interface Seen {
+  patterns: number;
+}
+
+function unsafeAt(schema: unknown, seen: Seen): string | null {
+  if (Array.isArray(schema)) return firstOf(schema, seen);
   if (typeof schema !== "object" || schema === null) return null;
   const keywords: Record<string, unknown> = { ...schema };
-  const unsafe = unsafeKeyword(keywords);
+  const unsafe = unsafeKeyword(keywords, seen);
   if (unsafe !== null) return unsafe;
   const inside = Object.entries(keywords).flatMap(([keyword, value]) => {
     if (VALUES.has(keyword)) return [];
     return NAMED.has(keyword) && typeof value === "object" && value !== null ? Object.values(value) : [value];
   });
-  return firstOf(inside);
+  return firstOf(inside, seen);
 }
 
-function unsafeKeyword(keywords: Record<string, unknown>): string | null {
+function unsafeKeyword(keywords: Record<string, unknown>, seen: Seen): string | null {
   const { pattern, patternProperties, uniqueItems, maxItems } = keywords;
   const reference = REFERENCES.find((keyword) => Object.hasOwn(keywords, keyword));
   if (reference !== undefined) return `\`${reference}\` is not taken here; write out what it stands for`;
@@ -41,15 +50,16 @@ function unsafeKeyword(keywords: Record<string, unknown>): string | null {
     ...(pattern === undefined ? [] : [pattern]),
     ...(typeof patternProperties === "object" ? Object.keys(patternProperties ?? {}) : []),
   ];
+  seen.patterns += patterns.length;
   const slow = patterns.find((each) => typeof each !== "string" || !isSafePattern(each));
   if (slow !== undefined) return `the pattern ${JSON.stringify(slow)} may take too long to try`;
   const isLong = typeof maxItems !== "number" || maxItems > MAX_UNIQUE_ITEMS;
   return uniqueItems === true && isLong ? `\`uniqueItems\` needs a \`maxItems\` of ${MAX_UNIQUE_ITEMS} at most` : null;
 }
 
-function firstOf(schemas: readonly unknown[]): string | null {
+function firstOf(schemas: readonly unknown[], seen: Seen): string | null {
   for (const schema of schemas) {
-    const problem = unsafeAt(schema);
+    const problem = unsafeAt(schema, seen);
     if (problem !== null) return problem;
   }
   return null;

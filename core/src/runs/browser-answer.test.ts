@@ -44,6 +44,32 @@ describe("what a browser answers", () => {
     }
   });
 
+  test.each<[string, Record<string, unknown>]>([
+    ["where each item breaks many rules", { items: { allOf: Array.from({ length: 3_000 }, () => false) } }],
+    ["where no alternative fits", { contains: { anyOf: Array.from({ length: 3_000 }, () => false) } }],
+  ])("is refused rather than worked through %s", (_, responseSchema) => {
+    expect(() => assertAnswers(asked({ responseSchema }), "result", { content: Array(15_000).fill(0) })).toThrow(
+      expect.objectContaining({ code: "too_large", detail: expect.stringContaining("schema") }),
+    );
+  });
+
+  test("that is too long a list is not compared with itself: the first that is wrong is said", () => {
+    const responseSchema = { type: "array", maxItems: 10, uniqueItems: true };
+    expect(() => assertAnswers(asked({ responseSchema }), "result", { content: Array(100).fill(0) })).toThrow(
+      expect.objectContaining({ detail: expect.stringMatching(/it must NOT have more than 10 items\.$/) }),
+    );
+  });
+
+  test("may be long where its schema is not, and the other way round", () => {
+    const items = { type: "object", properties: { name: { type: "string" }, price: { type: "number" } } };
+    const content = Array.from({ length: 1_000 }, (_, price) => ({ name: "Hat", price }));
+    expect(() =>
+      assertAnswers(asked({ responseSchema: { type: "array", items } }), "result", { content }),
+    ).not.toThrow();
+    const properties = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`p${i}`, { type: "integer" }]));
+    expect(() => assertAnswers(asked({ responseSchema: { properties } }), "result", { content: {} })).not.toThrow();
+  });
+
   test("is too long before it is held against a schema", () => {
     const question = asked({ responseSchema: { type: "integer" } });
     expect(() => assertAnswers(question, "result", { content: text(32_001) })).toThrow(

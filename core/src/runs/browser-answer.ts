@@ -1,10 +1,12 @@
 import type { Interrupt } from "@agent-engine/protocol/events.ts";
 import { ProblemError } from "../errors.ts";
-import { argumentCheck } from "../toolkits/argument-check.ts";
+import { firstProblemCheck } from "../toolkits/argument-check.ts";
 import type { Decision } from "./decisions.ts";
 
 /** As JSON: what a model is given of a result. */
 const MAX_ANSWER_LENGTH = 32_000;
+/** Each value of an answer is held against each part of its schema at most: a tenth of a second, and as many problems. */
+const MAX_COMPARISONS = 500_000;
 
 /**
  * Holds what a visitor's browser answered to what was asked: there, not too long, and fitting the schema.
@@ -24,9 +26,27 @@ export function assertAnswers(interrupt: Interrupt, decision: Decision, payload:
     );
   }
   if (!interrupt.responseSchema) return;
-  const problem = argumentCheck(interrupt.responseSchema)(content);
+  if (countValues(interrupt.responseSchema) * countValues(content) > MAX_COMPARISONS) {
+    throw new ProblemError(
+      "too_large",
+      "`payload.content` holds too much to be held against its schema. Answer less, or describe less.",
+    );
+  }
+  const problem = firstProblemCheck(interrupt.responseSchema)(content);
   if (problem !== null) {
     const said = problem.replaceAll("the arguments", "it");
     throw new ProblemError("invalid_request", `\`payload.content\` does not fit what was asked: ${said}`);
   }
+}
+
+/** How many values there are in some JSON, itself included. */
+function countValues(json: unknown): number {
+  let count = 0;
+  const left = [json];
+  while (left.length > 0) {
+    const value = left.pop();
+    count++;
+    if (typeof value === "object" && value !== null) for (const each of Object.values(value)) left.push(each);
+  }
+  return count;
 }

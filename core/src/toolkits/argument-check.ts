@@ -7,8 +7,15 @@ import type { JsonSchema } from "./toolkit.ts";
 const MAX_COMPILED = 2_000;
 const MAX_PROBLEMS = 5;
 
-let compiler: Ajv | null = null;
-const compiled = new Map<string, ValidateFunction>();
+interface Compiler {
+  ajv: Ajv | null;
+  compiled: Map<string, ValidateFunction>;
+}
+
+/** Models correct all of their mistakes at once. */
+const everyProblem: Compiler = { ajv: null, compiled: new Map() };
+/** Of a stranger's schema, all problems together may be millions. */
+const firstProblem: Compiler = { ajv: null, compiled: new Map() };
 
 /** Tools' schemas come from outside: one that does not compile leaves its tool out. */
 export class BadSchema extends Error {
@@ -26,7 +33,15 @@ export class BadSchema extends Error {
  * @throws BadSchema when called for the first time with a schema that does not compile
  */
 export function argumentCheck(schema: JsonSchema): (value: unknown) => string | null {
-  const validate = compile(schema);
+  return checkBy(compile(schema, everyProblem));
+}
+
+/** As `argumentCheck`, and says no more than what is wrong first. */
+export function firstProblemCheck(schema: JsonSchema): (value: unknown) => string | null {
+  return checkBy(compile(schema, firstProblem));
+}
+
+function checkBy(validate: ValidateFunction): (value: unknown) => string | null {
   return (value) => {
     if (validate(value)) return null;
     const errors = validate.errors ?? [];
@@ -41,14 +56,16 @@ export function argumentCheck(schema: JsonSchema): (value: unknown) => string | 
 }
 
 /** Loaded for the first schema: 11 MB that many a process never needs. */
-function ajv(): Ajv {
-  if (compiler) return compiler;
+function ajvOf(compiler: Compiler): Ajv {
+  if (compiler.ajv) return compiler.ajv;
   const load = createRequire(import.meta.url) as (name: "ajv") => typeof ajvPackage;
-  const options = { strict: false, allErrors: true, validateFormats: false, addUsedSchema: false } as const;
-  return (compiler = new (load("ajv").Ajv)({ ...options, logger: false }));
+  const allErrors = compiler === everyProblem;
+  const options = { strict: false, allErrors, validateFormats: false, addUsedSchema: false } as const;
+  return (compiler.ajv = new (load("ajv").Ajv)({ ...options, logger: false }));
 }
 
-function compile(schema: JsonSchema): ValidateFunction {
+function compile(schema: JsonSchema, compiler: Compiler): ValidateFunction {
+  const { compiled } = compiler;
   const key = JSON.stringify(schema);
   const known = compiled.get(key);
   if (known) return known;
@@ -56,9 +73,9 @@ function compile(schema: JsonSchema): ValidateFunction {
   try {
     // Without its `$schema` and `$id`: drafts we have not loaded are near enough, and ids of two tenants may be equal.
     const { $schema: _draft, $id: _id, ...rest } = schema;
-    validate = ajv().compile(rest);
+    validate = ajvOf(compiler).compile(rest);
     // Our map bounds what is kept; its own cache would grow for ever.
-    ajv().removeSchema(rest);
+    ajvOf(compiler).removeSchema(rest);
   } catch (error) {
     throw new BadSchema(error instanceof Error ? error.message : String(error));
   }
