@@ -34,6 +34,9 @@ export interface OpenCircuit {
   last: { code: string; detail: string; requestId: string | null; at: string };
 }
 
+/** A year. Of what is more there is no date, neither here nor in Postgres. */
+const MAX_WAIT_MS = 31_536_000_000;
+
 /**
  * Milliseconds of a `Retry-After` header (seconds, or an HTTP date) or null when it is absent or unreadable.
  * `retry-after-ms` (OpenAI) is more precise and wins.
@@ -43,11 +46,11 @@ export function retryAfterMs(
   nowMs: number,
 ): number | null {
   const precise = Number(headers?.["retry-after-ms"]);
-  if (precise > 0) return precise;
+  if (precise > 0) return Math.min(precise, MAX_WAIT_MS);
   const value = headers?.["retry-after"]?.trim();
   if (!value) return null;
-  if (/^\d+(\.\d+)?$/.test(value)) return Math.round(Number(value) * 1000);
+  if (/^\d+(\.\d+)?$/.test(value)) return Math.min(Math.round(Number(value) * 1000), MAX_WAIT_MS);
   // Without the name of a month, `Date.parse` makes dates of anything.
   const date = /[a-z]{3}/i.test(value) ? Date.parse(value) : Number.NaN;
-  return Number.isNaN(date) ? null : Math.max(0, date - nowMs);
+  return Number.isNaN(date) ? null : Math.min(Math.max(0, date - nowMs), MAX_WAIT_MS);
 }

@@ -73,6 +73,10 @@ describe("Retry-After", () => {
     [{ "retry-after": new Date(now + 9_000).toUTCString() }, 9_000],
     [{ "retry-after": new Date(now - 9_000).toUTCString() }, 0],
     [{ "retry-after": "-5" }, null],
+    [{ "retry-after": "9".repeat(20) }, 31_536_000_000],
+    [{ "retry-after": "9".repeat(400) }, 31_536_000_000],
+    [{ "retry-after-ms": "1e300" }, 31_536_000_000],
+    [{ "retry-after": "Fri, 31 Dec 9999 23:59:59 GMT" }, 31_536_000_000],
     [{ "retry-after": "" }, null],
     [{}, null],
   ])("%o", (headers, expected) => expect(retryAfterMs(headers, now)).toBe(expected));
