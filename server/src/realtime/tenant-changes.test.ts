@@ -42,6 +42,18 @@ test("a slow socket is told of each conversation's newest change, once it has dr
   ]);
 });
 
+test("a change that comes when it has drained, and before what is held was told, is not told before it", () => {
+  const { one } = socket();
+  one.buffered = MAX_BUFFERED_BYTES + 1;
+  one.publish({ id: "a", lastSeq: 1 });
+  one.buffered = 0;
+  one.publish({ id: "a", lastSeq: 2 });
+  const told = [["conversation.changed", { id: "a", lastSeq: 2 }]];
+  expect(one.sent).toEqual(told);
+  one.drained[0]?.();
+  expect(one.sent).toEqual(told);
+});
+
 test("one that is slow again while it is told keeps the rest for later", () => {
   const { one } = socket();
   one.buffered = MAX_BUFFERED_BYTES + 1;

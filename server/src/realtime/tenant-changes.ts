@@ -18,9 +18,12 @@ export function tellOfChanges(
   const held = new Map<string, ConversationChange>();
 
   function tell(change: ConversationChange): void {
-    if (outlet.bufferedBytes() <= MAX_BUFFERED_BYTES) return outlet.send(encode(change));
-    if (held.size === 0) outlet.onceDrained(release);
+    const isSlow = outlet.bufferedBytes() > MAX_BUFFERED_BYTES;
+    if (!isSlow && held.size === 0) return outlet.send(encode(change));
+    if (isSlow && held.size === 0) outlet.onceDrained(release);
     held.set(change.id, change);
+    // It has drained and will say so, or never: what is held may not be overtaken, nor wait for that.
+    if (!isSlow) release();
   }
 
   function release(): void {
