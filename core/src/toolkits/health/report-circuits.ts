@@ -57,17 +57,24 @@ export function reportCircuits(services: Pick<Services, "db" | "log">, workerUui
   async function writeAll(): Promise<void> {
     if (isWriting) return;
     isWriting = true;
-    try {
-      for (const [key, report] of unwritten) {
-        if (isStopped) return;
-        await write(report);
-        if (unwritten.get(key) === report) unwritten.delete(key);
+    let next = unwritten.entries().next().value;
+    while (next && !isStopped) {
+      const [key, report] = next;
+      const error = await write(report).then(
+        () => null,
+        (reason: unknown) => ({ reason }),
+      );
+      const latest = unwritten.get(key);
+      unwritten.delete(key);
+      // At the end, so that it keeps no other from being written.
+      if (latest && (error || latest !== report)) unwritten.set(key, latest);
+      if (error) {
+        services.log.warn({ err: error.reason }, "an open circuit is not told yet");
+        break;
       }
-    } catch (error) {
-      services.log.warn({ err: error }, "an open circuit is not told yet");
-    } finally {
-      isWriting = false;
+      next = unwritten.entries().next().value;
     }
+    isWriting = false;
     if (unwritten.size === 0 || isStopped) return;
     again ??= setTimeout(() => {
       again = null;

@@ -253,6 +253,18 @@ describe("circuits", () => {
     });
     reports.stop();
   });
+
+  test("that cannot be written at all keep no other from being written", async () => {
+    const tenant = await openTenant(spine);
+    const toolkitId = await installed(tenant, "shop");
+    const reports = reportCircuits(spine.services, await addWorker(spine));
+    reports.changed({ tenantId: newId("tenant"), toolkit: "shop", host: "shop.example", open });
+    reports.changed({ tenantId: tenant.ctx.tenantId, toolkit: "shop", host: "shop.example", open });
+    await waitFor(async () => (await getToolkitHealth(tenant.ctx, { toolkitId })).circuits.length === 1, {
+      describe: "the other report to be written",
+    });
+    reports.stop();
+  });
 });
 
 test("with very many calls the newest count, and each statement reads what it needs by an index", async () => {
