@@ -1,7 +1,7 @@
 /** What a page's handler answers, if it can be sent. */
 
-/** UTF-16 units of the JSON; a model reads every one of them. */
-export const MAX_RESULT_LENGTH = 50_000;
+/** UTF-16 units of the JSON, as the server takes them; a model reads every one. */
+export const MAX_RESULT_LENGTH = 32_000;
 
 /**
  * A copy that is JSON and nothing else: nothing at all becomes null, a property without a value is left out, dates and

@@ -34,7 +34,8 @@ describe("what a handler answers", () => {
     expect(() => jsonResult(value)).toThrow(/not JSON/);
   });
 
-  it("is refused when it is too long", () => {
+  it("is refused when it is longer than what the server takes", () => {
+    expect(MAX_RESULT_LENGTH).toBe(32_000);
     expect(jsonResult("x".repeat(MAX_RESULT_LENGTH - 2))).toHaveLength(MAX_RESULT_LENGTH - 2);
     expect(() => jsonResult("x".repeat(MAX_RESULT_LENGTH))).toThrow(/too long/);
   });
