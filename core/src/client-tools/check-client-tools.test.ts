@@ -53,10 +53,23 @@ test("twenty good ones, and no more", () => {
 });
 
 test("what makes it too much in all is left out, and what comes after it is not", () => {
-  const large = (name: string) => tool(name, { resultSchema: { type: "object", title: "x".repeat(19_000) } });
-  const { tools, problems } = checkClientTools([large("a"), large("b"), large("c"), large("d"), tool("e")]);
-  expect(tools.map(({ name }) => name)).toEqual(["a", "b", "c", "e"]);
-  expect(problems).toEqual([{ tool: "d", problem: expect.stringContaining("64000 characters") }]);
+  const large = (name: string) => tool(name, { resultSchema: { type: "object", title: "x".repeat(3_800) } });
+  const names = Array.from({ length: 17 }, (_, index) => `t${index}`);
+  const { tools, problems } = checkClientTools([...names.map(large), tool("e")]);
+  expect(tools.map(({ name }) => name)).toEqual([...names.slice(0, 16), "e"]);
+  expect(problems).toEqual([{ tool: "t16", problem: expect.stringContaining("64000 characters") }]);
+});
+
+test("bad ones are looked through no further than twice as much", () => {
+  const bad = (name: string) =>
+    tool(name, { description: "x".repeat(900), resultSchema: { type: "nonsense", title: "x".repeat(3_000) } });
+  const { tools, problems } = checkClientTools([
+    ...Array.from({ length: 40 }, (_, index) => bad(`t${index}`)),
+    tool("last"),
+  ]);
+  expect(tools.map(({ name }) => name)).toEqual(["last"]);
+  expect(problems[0]?.problem).toMatch(/^resultSchema/);
+  expect(problems.at(-1)?.problem).toContain("64000 characters");
 });
 
 test("parameters are made such that every provider takes them", () => {

@@ -18,21 +18,24 @@ export interface CheckedClientTools {
 const MAX_TOOLS = 20;
 /** Of all of them together, as JSON. */
 const MAX_LENGTH = 64_000;
+/** Of what is looked at, good or bad: schemas are compiled for it. */
+const MAX_LOOKED_AT = 2 * MAX_LENGTH;
 const MAX_DESCRIPTION_LENGTH = 1_000;
+const TOO_MUCH = `with it, the page's tools would be longer than ${MAX_LENGTH} characters of JSON; describe less`;
 
 /** One tool that cannot be offered takes nothing from the others: its developer reads why. */
 export function checkClientTools(given: readonly ClientTool[]): CheckedClientTools {
   const tools: ClientTool[] = [];
   const problems: ClientToolProblem[] = [];
   let length = 0;
+  let lookedAt = 0;
   for (const tool of given) {
-    const checked = checkTool(tool, tools);
     const own = JSON.stringify(tool).length;
+    const hasRoom = length + own <= MAX_LENGTH && lookedAt + own <= MAX_LOOKED_AT;
+    if (hasRoom) lookedAt += own;
+    const checked = hasRoom ? checkTool(tool, tools) : { problem: TOO_MUCH };
     if ("problem" in checked) problems.push({ tool: tool.name, problem: checked.problem });
-    else if (length + own > MAX_LENGTH) {
-      const problem = `with it, the page's tools would be longer than ${MAX_LENGTH} characters of JSON; describe less`;
-      problems.push({ tool: tool.name, problem });
-    } else {
+    else {
       tools.push(checked);
       length += own;
     }

@@ -35,7 +35,7 @@ test.each<[string, unknown, RegExp]>([
   ],
   ["a reference", { $defs: { node: {} }, anyOf: [{ $ref: "#/$defs/node" }] }, /\$ref/],
   ["any number that must be unique", { items: { type: "array", uniqueItems: true } }, /maxItems/],
-  ["what is too long", { title: "x".repeat(20_000) }, /20000/],
+  ["what is too long", { title: "x".repeat(4_000) }, /4000/],
   ["a dynamic one", { properties: { a: { $dynamicRef: "#a" } } }, /\$dynamicRef/],
 ])("refuses %s", (_, schema, words) => {
   expect(unsafePart(schema)).toMatch(words);

@@ -1,21 +1,22 @@
 import { createRequire } from "node:module";
 import type * as ajvPackage from "ajv";
 import type { Ajv, ValidateFunction } from "ajv";
+import { createKeptTexts, type KeptTexts } from "./kept-texts.ts";
 import type { JsonSchema } from "./toolkit.ts";
 
-/** Compiling costs milliseconds and schemas repeat from run to run. */
-const MAX_COMPILED = 2_000;
+/** Compiling costs milliseconds and schemas repeat from run to run. What comes of one takes fifty times its length. */
+const KEPT = { texts: 2_000, characters: 2_000_000 };
 const MAX_PROBLEMS = 5;
 
 interface Compiler {
   ajv: Ajv | null;
-  compiled: Map<string, ValidateFunction>;
+  compiled: KeptTexts<ValidateFunction>;
 }
 
 /** Models correct all of their mistakes at once. */
-const everyProblem: Compiler = { ajv: null, compiled: new Map() };
+const everyProblem: Compiler = { ajv: null, compiled: createKeptTexts(KEPT) };
 /** Of a stranger's schema, all problems together may be millions. */
-const firstProblem: Compiler = { ajv: null, compiled: new Map() };
+const firstProblem: Compiler = { ajv: null, compiled: createKeptTexts({ ...KEPT, characters: 200_000 }) };
 
 /** Tools' schemas come from outside: one that does not compile leaves its tool out. */
 export class BadSchema extends Error {
@@ -60,7 +61,8 @@ function ajvOf(compiler: Compiler): Ajv {
   if (compiler.ajv) return compiler.ajv;
   const load = createRequire(import.meta.url) as (name: "ajv") => typeof ajvPackage;
   const allErrors = compiler === everyProblem;
-  const options = { strict: false, allErrors, validateFormats: false, addUsedSchema: false } as const;
+  // Unoptimized, what is long compiles several times as fast, and runs no slower that anybody would notice.
+  const options = { strict: false, allErrors, validateFormats: false, addUsedSchema: false, code: { optimize: false } };
   return (compiler.ajv = new (load("ajv").Ajv)({ ...options, logger: false }));
 }
 
@@ -79,8 +81,6 @@ function compile(schema: JsonSchema, compiler: Compiler): ValidateFunction {
   } catch (error) {
     throw new BadSchema(error instanceof Error ? error.message : String(error));
   }
-  const [oldest] = compiled.keys();
-  if (compiled.size >= MAX_COMPILED && oldest !== undefined) compiled.delete(oldest);
-  compiled.set(key, validate);
+  compiled.keep(key, validate);
   return validate;
 }
