@@ -43,6 +43,12 @@ describe("a page's tool", () => {
     expect(bound?.checkArguments({ sku: 1 })).toContain("sku");
   });
 
+  test("is told of the first thing that is wrong: of a stranger's schema there may be millions", () => {
+    const parameters = { type: "object", properties: { all: { type: "array", items: { type: "string" } } } };
+    const [bound] = bindClientTools([tool("look", { parameters })], NONE, choice({}));
+    expect(bound?.checkArguments({ all: [1, 2] })).toBe("all.0 must be string.");
+  });
+
   test("asks for anything where it has no schema of results", () => {
     const [bound] = bindClientTools([tool("look")], NONE, choice({}));
     expect(bound?.ask?.({ arguments: {} } as unknown as ToolInvocation)).not.toHaveProperty("responseSchema");

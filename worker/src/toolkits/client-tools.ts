@@ -1,7 +1,7 @@
 /** The tools of the pages on which the conversation is open: the model calls them, the visitor's browser executes them. */
 import { PAGE, PAGE_KEPT_MS } from "@agent-engine/core/client-tools/client-tool.ts";
 import type { OfferedTool } from "@agent-engine/core/client-tools/offered-tools.ts";
-import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
+import { BadSchema, firstProblemCheck } from "@agent-engine/core/toolkits/argument-check.ts";
 import { failureOf } from "@agent-engine/core/toolkits/failure-table.ts";
 import { toolName } from "@agent-engine/core/toolkits/tool-name.ts";
 import type { AgentConfig, ToolkitChoice } from "@agent-engine/protocol/resources.ts";
@@ -40,7 +40,7 @@ export function bindClientTools(
 
 function checkOf({ parameters }: OfferedTool): BoundTool["checkArguments"] | null {
   try {
-    return argumentCheck(parameters);
+    return firstProblemCheck(parameters);
   } catch (error) {
     if (error instanceof BadSchema) return null;
     throw error;
