@@ -1,7 +1,10 @@
 /** Accounts that a tenant connects, at a Composio over a real wire; the browser's part by hand. */
 import type { Connection, ConnectionLink, InstalledToolkit, Tool, ToolTest } from "@agent-engine/protocol/toolkits.ts";
 import type { Page } from "@agent-engine/protocol/resources.ts";
+import { uuidOf } from "@agent-engine/core/ids.ts";
 import { startComposioServer, type ComposioServer } from "@agent-engine/testing/composio-server.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { call, startServerFixture, visit, type ServerFixture } from "./server-fixture.ts";
 
@@ -112,6 +115,43 @@ test("an account that somebody began to connect and left is not the default one 
   expect(items.map(({ id, isDefault }) => [id, isDefault])).toEqual([
     [works.id, true],
     [left.connectionId, false],
+  ]);
+  for (const { id } of items) await ask("DELETE", `/v1/connections/${id}`);
+});
+
+test("of two accounts that begin to work at the same moment one becomes the default one", async () => {
+  const left = await link({ label: "Left" });
+  const backs = await Promise.all(
+    ["One", "Two"].map(async (label) => {
+      const { location, cookie } = await start((await link({ label })).url);
+      return { url: await decide(location, "allow"), cookie };
+    }),
+  );
+  const owner = new pg.Client({ connectionString: fixture.ownerUrl });
+  await owner.connect();
+  try {
+    await owner.query("begin");
+    await owner.query("select 1 from connections where id = $1 for update", [uuidOf(left.connectionId)]);
+    const returning = Promise.all(backs.map(({ url, cookie }) => comeBack(url, cookie)));
+    await waitFor(
+      async () => {
+        const { rows } = await owner.query<{ count: number }>(
+          "select count(*)::int as count from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()",
+        );
+        return rows[0]?.count === 2;
+      },
+      { describe: "both to wait for the account that was left" },
+    );
+    await owner.query("commit");
+    expect(await returning).toEqual(backs.map(() => [200, "gmail is connected"]));
+  } finally {
+    await owner.end();
+  }
+  const { items } = (await ask<Page<Connection>>("GET", `/v1/connections?toolkitId=${toolkit.id}`)).body;
+  expect(items.map(({ status, isDefault }) => `${status} ${isDefault}`).toSorted()).toEqual([
+    "active false",
+    "active true",
+    "initiated false",
   ]);
   for (const { id } of items) await ask("DELETE", `/v1/connections/${id}`);
 });

@@ -11,6 +11,7 @@ import { readSecrets, type SecretId } from "../secrets/secrets.ts";
 import type { Account, AccountStatus, KindDeps } from "../toolkits/toolkit-kind.ts";
 import {
   findConnection,
+  lockDefaultConnection,
   ownerKeyOf,
   saveConnection,
   connectionOf,
@@ -170,6 +171,7 @@ async function settle(
 /** The tenant's first account that works is the default one, also where somebody had begun to connect another and left. */
 async function replacesDefault(tx: Tx, { toolkitId, visitorId }: ConnectionRow): Promise<boolean> {
   if (visitorId !== null) return false;
+  await lockDefaultConnection(tx, toolkitId);
   const current = await connectionOf(tx, toolkitId, null);
   return current === null || current.status === "initiated" || current.status === "failed";
 }

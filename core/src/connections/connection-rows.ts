@@ -125,6 +125,16 @@ export async function connectionOf(
   return row ? fromRow(row) : null;
 }
 
+const lockDefault = statement(
+  "connection_lock_default",
+  "select 1 from connections where toolkit_id = $1 and visitor_id is null and is_default and deleted_at is null for no key update",
+);
+
+/** Waits for whoever is about to make another account the default one: read which it is after this. */
+export async function lockDefaultConnection(tx: Tx, toolkitId: ToolkitId): Promise<void> {
+  await tx.query(lockDefault, [uuidOf(toolkitId)]);
+}
+
 const unsetDefault = statement(
   "connection_unset_default",
   "update connections set is_default = false where toolkit_id = $1 and visitor_id is null and is_default and id <> $2",
