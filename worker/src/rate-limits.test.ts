@@ -9,7 +9,7 @@ const asks = (retryAfterMs: number) => failureOf("tool.rate_limited", "slow down
 describe("what asked to be left alone", () => {
   test("is, for that account, until the time is over", () => {
     const limit = createRateLimits().rateLimitOf(name);
-    limit.answered("conn_a", asks(90_000), 1_000);
+    limit.failed("conn_a", asks(90_000), 1_000);
     expect(limit.heldBy("conn_a", 90_999)).toMatchObject({ untilMs: 91_000, failure: { code: "rate_limited" } });
     expect(limit.heldBy("conn_b", 1_000)).toBeNull();
     expect(limit.heldBy(null, 1_000)).toBeNull();
@@ -23,26 +23,36 @@ describe("what asked to be left alone", () => {
     { tool: "shop_send" },
   ] as const)("is not another: %o", (other) => {
     const limits = createRateLimits();
-    limits.rateLimitOf(name).answered(null, asks(90_000), 0);
+    limits.rateLimitOf(name).failed(null, asks(90_000), 0);
     expect(limits.rateLimitOf({ ...name, ...other }).heldBy(null, 1)).toBeNull();
     expect(limits.rateLimitOf(name).heldBy(null, 1)).not.toBeNull();
   });
 
   test("is free again when it answers, and a shorter time does not take from a longer one", () => {
     const limit = createRateLimits().rateLimitOf(name);
-    limit.answered(null, asks(90_000), 0);
-    limit.answered(null, asks(1_000), 0);
+    limit.failed(null, asks(90_000), 0);
+    limit.failed(null, asks(1_000), 0);
     expect(limit.heldBy(null, 2_000)).toMatchObject({ untilMs: 90_000 });
-    limit.answered(null, failureOf("tool.timeout", "silent"), 2_000);
+    limit.failed(null, failureOf("tool.timeout", "silent"), 2_000);
     expect(limit.heldBy(null, 2_000)).not.toBeNull();
-    limit.answered(null, null, 2_000);
+    limit.answered(null, 2_000);
     expect(limit.heldBy(null, 2_000)).toBeNull();
+  });
+
+  test("stays so when what was sent before it asked is answered after", () => {
+    const limit = createRateLimits().rateLimitOf(name);
+    limit.failed(null, asks(90_000), 5_000);
+    limit.answered(null, 4_000);
+    limit.answered(null, 5_000);
+    expect(limit.heldBy(null, 6_000)).not.toBeNull();
+    limit.answered(null, 5_001);
+    expect(limit.heldBy(null, 6_000)).toBeNull();
   });
 
   test("is forgotten where there are too many, the oldest first", () => {
     const limits = createRateLimits(3);
     const tools = ["a", "b", "c", "d"].map((tool) => limits.rateLimitOf({ ...name, tool }));
-    for (const tool of tools) tool.answered(null, asks(90_000), 0);
+    for (const tool of tools) tool.failed(null, asks(90_000), 0);
     expect(tools.map((tool) => tool.heldBy(null, 1) !== null)).toEqual([false, true, true, true]);
   });
 });
@@ -81,7 +91,7 @@ describe("runs of one tenant", () => {
 
   test("wait by themselves for what is left of a short one, and then send", async () => {
     const rateLimit = createRateLimits().rateLimitOf(name);
-    rateLimit.answered(null, asks(7_000), Date.UTC(2026, 0, 1));
+    rateLimit.failed(null, asks(7_000), Date.UTC(2026, 0, 1));
     const run = await play({
       scripts: [...scripts, [{ say: "Done." }]],
       tools: [{ name: "t", effect: "write", rateLimit }],

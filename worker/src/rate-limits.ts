@@ -22,7 +22,7 @@ export interface RateLimits {
 const MAX_LIMITS = 1_000;
 
 export function createRateLimits(max = MAX_LIMITS): RateLimits {
-  const held = new Map<string, { failure: Failure; untilMs: number }>();
+  const held = new Map<string, { failure: Failure; saidMs: number; untilMs: number }>();
 
   return {
     rateLimitOf({ tenantId, toolkit, host, tool }) {
@@ -36,18 +36,21 @@ export function createRateLimits(max = MAX_LIMITS): RateLimits {
           held.delete(key);
           return null;
         },
-        answered(connectionId, failure, nowMs) {
+        failed(connectionId, failure, nowMs) {
+          const asked = failure.kind === "transient" ? (failure.retryAfterMs ?? 0) : 0;
           const key = keyOf(connectionId);
-          const asked = failure?.kind === "transient" ? (failure.retryAfterMs ?? 0) : 0;
-          const before = held.get(key)?.untilMs ?? 0;
-          if (failure === null) return void held.delete(key);
-          if (asked <= 0 || nowMs + asked <= before) return;
+          if (asked <= 0 || nowMs + asked <= (held.get(key)?.untilMs ?? 0)) return;
           held.delete(key);
-          held.set(key, { failure, untilMs: nowMs + asked });
+          held.set(key, { failure, saidMs: nowMs, untilMs: nowMs + asked });
           for (const [oldest] of held) {
             if (held.size <= max) return;
             held.delete(oldest);
           }
+        },
+        answered(connectionId, begunMs) {
+          const key = keyOf(connectionId);
+          // Calls that were under way when one of them was told so may be answered well, and mean nothing by it.
+          if (begunMs > (held.get(key)?.saidMs ?? 0)) held.delete(key);
         },
       };
     },

@@ -38,12 +38,13 @@ export async function attemptCall(
   const guarded = await (tool.circuit ?? NO_CIRCUIT).guard(async () => {
     await effects.beginInvocation(invocation);
     invocation.attempts++;
-    invocation.startedAt = effects.now();
+    const begunMs = effects.now();
+    invocation.startedAt = begunMs;
     invocation.outcome = null;
     effects.assertLease();
     const end = await call(run, tool, invocation, connected.connection, signal);
-    if (end.kind === "failure") tool.rateLimit?.answered(account, end.failure, effects.now());
-    if (end.kind === "answer") tool.rateLimit?.answered(account, null, effects.now());
+    if (end.kind === "failure") tool.rateLimit?.failed(account, end.failure, effects.now());
+    if (end.kind === "answer") tool.rateLimit?.answered(account, begunMs);
     return attempted(end);
   });
   if (guarded.kind === "made") return guarded.end;

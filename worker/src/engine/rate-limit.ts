@@ -4,8 +4,9 @@ import type { Failure } from "@agent-engine/core/toolkits/failure.ts";
 export interface RateLimit {
   /** Why nothing may be sent now; null when it may. Times are milliseconds since the epoch. */
   heldBy(connectionId: string | null, nowMs: number): { failure: Failure; untilMs: number } | null;
-  /** How an attempt ended; null: with an answer. */
-  answered(connectionId: string | null, failure: Failure | null, nowMs: number): void;
+  failed(connectionId: string | null, failure: Failure, nowMs: number): void;
+  /** An attempt that began at `begunMs`: answered although it asked before, so it wants to be left alone no longer. */
+  answered(connectionId: string | null, begunMs: number): void;
 }
 
 /** What a call that was not made is told: the same as the one that was told to wait, with what is left of the time. */
