@@ -19,8 +19,8 @@ interface Followed {
 }
 
 /**
- * The bus on Redis: sharded Pub/Sub, a channel a conversation, and one a tenant for what its lists show. At most once by nature; hubs repair from Postgres
- * whatever a broken connection swallowed.
+ * The bus on Redis: sharded Pub/Sub, a channel a conversation, and one a tenant for what its lists show. At most once by
+ * nature; hubs repair from Postgres whatever a broken connection swallowed.
  */
 export function createRedisBus(url: string, log: Logger): EventBus {
   // The batches of one flush leave in one write.
