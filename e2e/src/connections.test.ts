@@ -96,11 +96,15 @@ test("a visitor connects their account, approves, and the call is made once", as
   await button(visitor, "Approve").click();
   await waitFor(() => sent() - before === 2, { describe: "the second mail" });
   await visitor.isDone();
+  await waitFor(async () => (await visitor.read()).split(DONE).length === 3, { describe: "the second answer" });
   // What was decided is a part of the conversation: a reload shows it where it was.
   const shown = await visitor.read();
   expect(shown).toMatch(/Connected: Gmail\s+Approved: [^]*Approved: /);
   await visitor.page.reload();
-  await waitFor(async () => (await visitor.read()) === shown, { describe: "the same as before the reload" });
+  let reloaded = "";
+  await waitFor(async () => (reloaded = await visitor.read()) === shown, {
+    describe: () => `the same as before the reload:\n${shown}\nnot:\n${reloaded}`,
+  });
   expect(visitor.complaints).toEqual([]);
 });
 

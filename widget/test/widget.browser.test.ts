@@ -104,6 +104,23 @@ describe("opening and closing", () => {
     expect(await panel(page).isVisible()).toBe(false);
   });
 
+  it("tells a screen reader who speaks, also where the conversation is there before the site", async () => {
+    const { page } = await shop({ play: streaming("Good day.") });
+    const site = Promise.withResolvers<void>();
+    await open(page);
+    await ask(page, "Hello");
+    await log(page).getByText("Good day.").waitFor();
+    await page.route("**/v1/visitor-sessions", async (route) => {
+      await site.promise;
+      await route.continue();
+    });
+    await page.reload();
+    await log(page).getByText("Good day.").waitFor();
+    expect(await log(page).innerText()).not.toContain("Ask Fake shop");
+    site.resolve();
+    await log(page).getByText("Ask Fake shop").waitFor();
+  });
+
   it("covers a phone's screen, and keeps the focus inside there", async () => {
     const { page } = await shop({ browser: PHONE });
     await open(page);

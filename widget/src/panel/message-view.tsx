@@ -27,7 +27,7 @@ export class MessageView extends Component<Props, State> {
   #written = 0;
 
   override shouldComponentUpdate(props: Props, state: State): boolean {
-    return props.message !== this.props.message || state !== this.state;
+    return props.message !== this.props.message || props.speaker !== this.props.speaker || state !== this.state;
   }
 
   override componentDidMount(): void {
