@@ -18,6 +18,8 @@ import { within } from "../within.ts";
 import { openWorld } from "../world.ts";
 import type { FromQuarantine, QuarantineSettings } from "./messages.ts";
 
+/** For a run that hears the signal to end; one that does not must not take the time that its giving back needs. */
+const HEARS_MS = 500;
 const POOL_SIZE = 3;
 
 /** A worker of one place, for one doorbell at a time. */
@@ -90,9 +92,9 @@ export async function openCell(
     },
     async stop(limitMs) {
       current?.abort.abort(new RunAbandoned("its worker stops"));
-      await within(limitMs / 2, Promise.resolve(current?.done));
+      await within(HEARS_MS, Promise.resolve(current?.done));
       circuits.stop();
-      await within(limitMs / 2, Promise.all([lease.stop(), world.close()]));
+      await within(limitMs, Promise.all([lease.stop(), world.close()]));
       void strays.stop();
     },
   };
