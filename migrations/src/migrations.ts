@@ -22,6 +22,7 @@ import { InterruptsMigration } from "./migration-20261124-interrupts.ts";
 import { WebhookReceiptsMigration } from "./migration-20261124-webhook-receipts.ts";
 import { RealtimeTokensMigration } from "./migration-20261124-realtime-tokens.ts";
 import { ForgottenVisitorsMigration } from "./migration-20261124-forgotten-visitors.ts";
+import { IdempotencyClaimsMigration } from "./migration-20261125-idempotency-claims.ts";
 import { PageToolsMigration } from "./migration-20261125-page-tools.ts";
 import { ToolkitHealthMigration } from "./migration-20261125-toolkit-health.ts";
 import { MIGRATION_NAMES } from "./names.ts";
@@ -54,6 +55,7 @@ const classes: Record<(typeof MIGRATION_NAMES)[number], MigrationClass> = {
   "20261124-forgotten-visitors": ForgottenVisitorsMigration,
   "20261125-toolkit-health": ToolkitHealthMigration,
   "20261125-page-tools": PageToolsMigration,
+  "20261125-idempotency-claims": IdempotencyClaimsMigration,
 };
 
 /** What the migrator runs, oldest first. */

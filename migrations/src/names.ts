@@ -25,4 +25,5 @@ export const MIGRATION_NAMES = [
   "20261124-forgotten-visitors",
   "20261125-toolkit-health",
   "20261125-page-tools",
+  "20261125-idempotency-claims",
 ] as const;

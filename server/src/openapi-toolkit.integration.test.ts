@@ -75,6 +75,18 @@ describe("an OpenAPI document", () => {
     expect((await act("POST", "/v1/toolkits/openapi/preview", body)).status).toBe(400);
   });
 
+  it("that cannot be had says so, and not that our database is away", async () => {
+    const document = { url: "https://nowhere.invalid/openapi.json" };
+    const headers = { "idempotency-key": "a-preview" };
+    const { status, body } = await call(fixture, "POST", "/v1/toolkits/openapi/preview", {
+      token: fixture.demo.secretKey,
+      headers,
+      body: { document },
+    });
+    expect([status, body]).toEqual([400, expect.objectContaining({ code: "invalid_request" })]);
+    expect(body.detail).toMatch(/^The document cannot be fetched: /);
+  });
+
   it("is looked at by those who may install it", async () => {
     const key = await scopedKey(fixture, "toolkits:read", "agents:write");
     const { status } = await act("POST", "/v1/toolkits/openapi/preview", { document: { json: document } }, key);

@@ -1,3 +1,5 @@
+import { ProblemError } from "../errors.ts";
+
 /** SQLSTATE classes and codes that mean "not now": connection lost, shutting down, starting up, out of connections. */
 const SQLSTATE = /^(08...|57P0[1235]|53300|53400|25006)$/;
 const NETWORK = new Set(["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "ENOTFOUND", "EHOSTUNREACH", "EAI_AGAIN"]);
@@ -22,6 +24,8 @@ export function asPostgresError(error: unknown): unknown {
 /** True when an error, or what caused it, says that Postgres could not be reached: nothing is wrong with the request. */
 export function isPostgresUnavailable(error: unknown): boolean {
   for (let each: unknown = error, depth = 0; each instanceof Error && depth < 8; each = each.cause, depth++) {
+    // It has been judged where it happened: what is away may be another service.
+    if (each instanceof ProblemError) return false;
     if (each instanceof PostgresUnavailable) return true;
     const code = "code" in each && typeof each.code === "string" ? each.code : "";
     if (SQLSTATE.test(code) || NETWORK.has(code) || MESSAGE.test(each.message)) return true;

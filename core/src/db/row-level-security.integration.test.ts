@@ -110,6 +110,10 @@ async function fill(tenant: TestTenant, worker: string): Promise<string> {
      values ($1, $2, 'shop.example', $3, now(), now(), 5, 'timeout')`,
     [uuidOf(tenant.id), run.id, worker],
   );
+  await spine.owner.query(
+    "insert into idempotency_claims (tenant_id, principal, key, expires_at) values ($1, 'p', $2, now())",
+    [uuidOf(tenant.id), run.id],
+  );
   return id;
 }
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ask, openSpine, openTenant, startConversation, visitorOf, type Spine } from "@agent-engine/testing/spine.ts";
 import type { TestTenant } from "@agent-engine/testing/tenants.ts";
+import { waitFor } from "@agent-engine/testing/wait-for.ts";
 import { createAgent } from "../agents/create-agent.ts";
 import { listAgents } from "../agents/list-agents.ts";
 import type { Ctx } from "../context.ts";
@@ -113,6 +114,73 @@ describe("one key", () => {
       expect(replayed).toBe(false);
     }
     expect(await savedFor(same.key)).toBe(4);
+  });
+});
+
+describe("a verb that asks other services", () => {
+  const asking = () => request({ transaction: "none" });
+  const claims = async (key: string | null) =>
+    (await spine.owner.query("select from idempotency_claims where key = $1", [key])).rows.length;
+
+  test("is done once for a key, however many ask at once", async () => {
+    const same = asking();
+    let done = 0;
+    const verb = async () => ({ done: ++done });
+    const answers = await Promise.allSettled(Array.from({ length: 50 }, () => idempotent(tenant.ctx, same, verb)));
+    for (const answer of answers) {
+      if (answer.status === "rejected") expect(answer.reason).toMatchObject({ code: "idempotency_in_flight" });
+      else expect(answer.value.body).toEqual({ done: 1 });
+    }
+    expect(await idempotent(tenant.ctx, same, verb)).toEqual({ status: 201, body: { done: 1 }, replayed: true });
+    expect(done).toBe(1);
+    expect(await claims(same.key)).toBe(0);
+    const other = idempotent(tenant.ctx, { ...same, body: { a: 2 } }, verb);
+    await expect(other).rejects.toMatchObject({ code: "idempotency_mismatch" });
+    expect(await claims(same.key)).toBe(0);
+  });
+
+  test("holds no connection to the database while they take their time", async () => {
+    const slow = Promise.withResolvers<void>();
+    let waiting = 0;
+    const verb = async () => {
+      waiting++;
+      await slow.promise;
+      return {};
+    };
+    const answers = Array.from({ length: 40 }, () => idempotent(tenant.ctx, asking(), verb));
+    await waitFor(() => waiting === 40, { describe: "more of them than there are connections" });
+    expect((await listAgents(tenant.ctx, { limit: 1, cursor: null })).items).toHaveLength(1);
+    slow.resolve();
+    expect(await Promise.all(answers)).toHaveLength(40);
+  });
+
+  test("may be tried again when it failed, and at once", async () => {
+    const same = asking();
+    const failed = idempotent(tenant.ctx, same, () => Promise.reject(new ProblemError("conflict", "not now")));
+    await expect(failed).rejects.toMatchObject({ code: "conflict" });
+    expect(await idempotent(tenant.ctx, same, async () => 1)).toMatchObject({ replayed: false });
+  });
+
+  test("may be tried again when whoever answered it has died, after a while", async () => {
+    const same = asking();
+    const dead = idempotent(tenant.ctx, same, () => new Promise<never>(() => {}));
+    void dead;
+    await waitFor(async () => (await claims(same.key)) === 1, { describe: "the claim" });
+    const tooEarly = idempotent(tenant.ctx, same, async () => 1);
+    await expect(tooEarly).rejects.toMatchObject({ code: "idempotency_in_flight" });
+    await spine.owner.query("update idempotency_claims set expires_at = now() where key = $1", [same.key]);
+    expect(await idempotent(tenant.ctx, same, async () => 2)).toMatchObject({ body: 2, replayed: false });
+  });
+
+  test("keeps a secret answer encrypted", async () => {
+    const same = { ...asking(), isSecret: true };
+    await idempotent(tenant.ctx, same, async () => ({ url: "https://secret.example" }));
+    const { rows } = await spine.owner.query("select response::text from idempotency_keys where key = $1", [same.key]);
+    expect(JSON.stringify(rows)).not.toContain("secret.example");
+    expect(await idempotent(tenant.ctx, same, async () => ({}))).toMatchObject({
+      body: { url: "https://secret.example" },
+      replayed: true,
+    });
   });
 });
 

@@ -70,7 +70,7 @@ export interface RouteSpec<Path extends string, Query, Body, Answer> extends Dec
   status: 200 | 201 | 202 | 204;
   answer?: z.ZodType<Answer>;
   /** Which transaction the verb needs when it is made idempotent. */
-  transaction?: "statements" | "entities";
+  transaction?: "statements" | "entities" | "none";
   /** The answer holds a secret that is shown once. */
   isSecret?: boolean;
   /** For who accepts JSON lines: everything, one document a line. */

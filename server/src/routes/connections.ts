@@ -56,6 +56,7 @@ export function connectionRoutes(api: Api, kinds: KindDeps, apiUrl: () => string
         "Answers where the person must go; the link is good once, for some minutes, and another one can be asked for. Staff name a `toolkitId`, for the tenant's own account; a visitor names the run and the interrupt that wait for theirs.",
       access: write,
       body: connectionLinkRequest,
+      transaction: "none",
       status: 201,
       answer: connectionLinkSchema,
       isSecret: true,

@@ -15,6 +15,7 @@ export function openapiPreviewRoutes(api: Api, kinds: Pick<KindDeps, "egress">):
         "What installing it would bring: where it goes, which credential it asks for, which of its operations can be tools. `document` is `{url}`, `{text}` or `{json}`. Nothing is kept.",
       access: { scope: "toolkits:write", visitor: false },
       body: z.strictObject({ document: openapiDocument }),
+      transaction: "none",
       status: 200,
       answer: openapiPreviewSchema,
     },

@@ -10,7 +10,7 @@ const mark = statement(
   "toolkit_tools_changed",
   `update toolkits set tools_changed_at = now()
    where id = $1 and deleted_at is null and (revision = $2 or $3 = 'announced')
-     and (tools_changed_at is null or tools_changed_at < now() - interval '1 minute')`,
+     and (tools_changed_at is null or tools_changed_at < now() - interval '1 second')`,
 );
 
 /**
