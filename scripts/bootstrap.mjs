@@ -21,7 +21,8 @@ const OLDEST_OWN_NODE = [22, 22, 2];
 
 /**
  * A young generation of up to 32 MB instead of 16: what a token leaves behind dies young, and each collection of the old
- * one, every two seconds with 8 MB, holds up the tokens of all streams for some 40 ms. It grows only under load.
+ * one, every two seconds with 8 MB, holds up the tokens of all streams for some 40 ms. It grows only under load. And no
+ * memory reducer: see scripts/collect-when-quiet.ts.
  */
 const NODE_FLAGS = JSON.parse(readFileSync(join(ROOT, "scripts/node-flags.json"), "utf8"));
 

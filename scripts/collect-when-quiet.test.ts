@@ -1,28 +1,30 @@
 import { expect, test } from "vitest";
 import { waitFor } from "@agent-engine/testing/wait-for.ts";
-import { collectEverything, collectWhenQuiet } from "./collect-when-quiet.ts";
+import { collectEverything, collectWhenQuiet, whenQuiet } from "./collect-when-quiet.ts";
 
-const LOOK_MS = 20;
-
-/** An event loop that has no time to spare. */
-async function busyFor(ms: number): Promise<void> {
-  const until = performance.now() + ms;
-  while (performance.now() < until) {
-    const turnEnds = performance.now() + LOOK_MS / 2;
-    while (performance.now() < turnEnds);
-    await new Promise((done) => setImmediate(done));
-  }
-}
-
-test("collects once, when the process is quiet and not before", async () => {
+test("collects when it is first quiet, and a minute after work", () => {
   let collections = 0;
-  collectWhenQuiet(() => collections++, LOOK_MS);
-  await busyFor(10 * LOOK_MS);
-  expect(collections).toBe(0);
+  const look = whenQuiet(() => collections++);
+  const looks = (utilization: number, times: number): number => {
+    for (let time = 0; time < times; time++) look(utilization);
+    return collections;
+  };
+  expect(looks(0.5, 3)).toBe(0);
+  expect(looks(0.05, 1)).toBe(1);
+  expect(looks(0.05, 100)).toBe(1);
+  expect(looks(0.5, 1)).toBe(1);
+  expect(looks(0.05, 29)).toBe(1);
+  // A minute without a pause.
+  expect(looks(0.5, 1)).toBe(1);
+  expect(looks(0.05, 29)).toBe(1);
+  expect(looks(0.05, 1)).toBe(2);
+  expect(looks(0.05, 100)).toBe(2);
+});
+
+test("looks at the process's own event loop", async () => {
+  let collections = 0;
+  collectWhenQuiet(() => collections++, 20);
   await waitFor(() => collections > 0, { describe: "the collection" });
-  let looks = 0;
-  await waitFor(() => ++looks > 10, { describe: "ten more looks", intervalMs: LOOK_MS });
-  expect(collections).toBe(1);
 });
 
 test("takes what nobody holds any more", async () => {
