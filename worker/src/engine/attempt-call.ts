@@ -19,12 +19,15 @@ export type AttemptEnd =
   | { kind: "not_begun" }
   | { kind: "cancelled" };
 
-/** One attempt, on record as begun before it is made. Rejects only with what an effect rejected with. */
+/**
+ * One attempt, on record as begun before it is made, and cut at `deadline`. Rejects only with what an effect rejected
+ * with.
+ */
 export async function attemptCall(
   run: EngineRun,
   tool: BoundTool,
   invocation: ToolInvocation,
-  signal: AbortSignal,
+  { signal, deadline }: { signal: AbortSignal; deadline: number },
 ): Promise<AttemptEnd> {
   const { effects } = run;
   const connected = await connectAccount(run, tool, signal);
@@ -42,7 +45,7 @@ export async function attemptCall(
     invocation.startedAt = begunMs;
     invocation.outcome = null;
     effects.assertLease();
-    const end = await call(run, tool, invocation, connected.connection, signal);
+    const end = await call(run, tool, invocation, connected.connection, { signal, deadline });
     if (end.kind === "failure") tool.rateLimit?.failed(account, end.failure, effects.now());
     if (end.kind === "answer") tool.rateLimit?.answered(account, begunMs);
     return attempted(end);
@@ -67,12 +70,12 @@ async function call(
   tool: BoundTool,
   invocation: ToolInvocation,
   connection: ToolConnection | null,
-  callSignal: AbortSignal,
+  { signal: callSignal, deadline }: { signal: AbortSignal; deadline: number },
 ): Promise<AttemptEnd> {
   const { idempotencyKey, arguments: args } = invocation;
-  const deadline = run.effects.now() + tool.deadlineMs;
+  const leftMs = Math.max(0, deadline - run.effects.now());
   const progress = progressOf(run, tool, invocation);
-  const end = await withDeadline(run.effects, tool.deadlineMs, callSignal, (signal) =>
+  const end = await withDeadline(run.effects, leftMs, callSignal, (signal) =>
     tool.call({ idempotencyKey, arguments: args, connection, signal, deadline, onProgress: progress.say }),
   );
   progress.end();

@@ -15,6 +15,7 @@ import { connectionInterrupt, operatorInterrupt } from "./tool-interrupts.ts";
 import { cutText, errorText, MAX_RESULT_LENGTH, resultText, type AnsweredOutcome } from "./tool-outcome.ts";
 import { triedOf, type Tried } from "./tried.ts";
 
+/** All attempts share the tool's deadline: one that hangs is not waited for again. */
 export async function executeCall(
   run: EngineRun,
   stepIndex: number,
@@ -26,9 +27,10 @@ export async function executeCall(
   const isUnknown = wasUnknown(invocation);
   const tried: Tried[] = [];
   let firstFailureAt: number | null = null;
+  const deadline = effects.now() + tool.deadlineMs;
   for (let attempt = 1; ; attempt++) {
     if (signal.aborted) return { kind: "cancelled" };
-    const end = await attemptCall(run, tool, invocation, signal);
+    const end = await attemptCall(run, tool, invocation, { signal, deadline });
     if (end.kind === "not_begun") return { kind: "cancelled" };
     if (end.kind === "cancelled") return cancelled(run, tool, invocation);
     if (end.kind === "answer") return record(run, invocation, answeredOutcome(run, tool, invocation, end.answer));
@@ -45,7 +47,7 @@ export async function executeCall(
     if (end.kind === "failure") await effects.recordFailure(invocation, failure);
     const failed = { failure, attempt, sinceFirstFailureMs: effects.now() - firstFailureAt };
     const delayMs = mayRepeat(invocation, failure) ? retryDelay(run.retryPolicy, failed, effects.random) : null;
-    if (delayMs === null) {
+    if (delayMs === null || effects.now() + delayMs >= deadline) {
       // That this attempt never left says nothing about the one before it.
       if (isUnknown) return recordUnknown(run, stepIndex, tool, invocation, failure, tried);
       return { kind: "interrupt", interrupt: questionAbout(run, stepIndex, tool, invocation, failure, tried) };

@@ -305,7 +305,7 @@ describe("a tool that fails", () => {
     expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBe(60_000);
   });
 
-  it("that hangs holds up neither the reads beside it nor the run beyond its attempts' deadlines", async () => {
+  it("that hangs holds up neither the reads beside it nor the run beyond its deadline", async () => {
     const answeredAt: number[] = [];
     const run = await play({
       scripts: [[...Array.from({ length: 9 }, () => ({ call: "look", arguments: {} })), { call: "t", arguments: {} }]],
@@ -323,14 +323,31 @@ describe("a tool that fails", () => {
     });
     expect(answeredAt).toEqual(Array.from({ length: 9 }, () => 300));
     expect(run.outcomes.filter(({ outcome }) => outcome.status === "succeeded")).toHaveLength(9);
-    expect(run.failures.map(({ failure }) => failure.code)).toEqual(["timeout", "timeout"]);
+    expect(run.failures.map(({ failure }) => failure.code)).toEqual(["timeout"]);
     expect(run.result).toMatchObject({
       kind: "interrupt",
-      interrupts: [{ metadata: { code: "timeout", attempts: 2 } }],
+      interrupts: [{ metadata: { code: "timeout", attempts: 1 } }],
     });
-    // Two deadlines and the pause between them, of at most half a second.
-    expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBeLessThanOrEqual(120_500);
+    expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBe(60_000);
     await verifyRun(run);
+  });
+
+  it("whose service gives up first is asked again, and all attempts end with the one deadline", async () => {
+    const run = await play({
+      scripts,
+      tools: [
+        {
+          name: "t",
+          call: async (request, clock) => {
+            await clock.sleep(25_000, request.signal);
+            throw new ToolFailed({ kind: "unknown_outcome", code: "timeout" });
+          },
+        },
+      ],
+    });
+    expect(run.failures).toHaveLength(3);
+    expect(run.clock.now() - Date.UTC(2026, 0, 1)).toBe(60_000);
+    expect(run.result).toMatchObject({ kind: "interrupt", interrupts: [{ metadata: { code: "timeout" } }] });
   });
 
   it("tells the model when it refuses", async () => {
