@@ -213,6 +213,24 @@ it("is taken away by the page, by closing the chat, and by leaving", async () =>
   await isOffered(0);
 });
 
+it("is not taken away from a conversation that a signed-out visitor may no longer see", async () => {
+  const { page, engine, complaints } = await shop({ play: streaming("Done.") });
+  await register(page);
+  await ask(page);
+  await log(page).getByText("Done.").waitFor();
+  const puts = () =>
+    [...engine.requests].reduce((sum, [route, times]) => sum + (/^PUT .*client-tools$/.test(route) ? times : 0), 0);
+  await waitFor(() => puts() > 0, { describe: "the offer" });
+  const before = puts();
+  await page.evaluate(() => window.AgentWidget?.reset());
+  await log(page).getByText("Done.").waitFor({ state: "detached" });
+  await ask(page);
+  await log(page).getByText("Done.").waitFor();
+  // One for the new conversation, and none for the old one.
+  expect(puts() - before).toBe(1);
+  expect(complaints).toEqual([]);
+});
+
 it("refuses a name that models could not call, and costs nothing while the chat is closed", async () => {
   const { page, engine } = await shop();
   const refused = await page.evaluate(() => {

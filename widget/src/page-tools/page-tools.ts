@@ -79,7 +79,8 @@ export function openPageTools(host: WidgetHost, { api, client }: Session): PageT
 
   /** Offers what changed, and again in a while; `mustSay`: also what did not change. */
   function offer(id = client.getState().conversationId, mustSay = true): Promise<unknown> {
-    if (offered && offered.conversationId !== id) void announce(offered.conversationId, []);
+    // A visitor who signed out may not even speak of it: what stood there ends by itself.
+    if (offered && id && offered.conversationId !== id) void announce(offered.conversationId, []);
     if (offered?.conversationId !== id) offered = null;
     const tools = toolsNow();
     if (id === null || (tools.length === 0 && !offered)) return offering;
