@@ -13,6 +13,7 @@ const { state, indexes, stuckSeconds, parentPid, stuckText } = workerData;
 let seen = Atomics.load(state, indexes.turns);
 /** Looks rather than seconds: while the whole process is frozen this thread does not look either. */
 let still = 0;
+let lookedAt = performance.now();
 
 /** @param {string} reason */
 function kill(reason) {
@@ -27,6 +28,11 @@ function kill(reason) {
 }
 
 setInterval(() => {
+  const at = performance.now();
+  // The first look after a freeze may come before the event loop's first turn.
+  const wasFrozen = at - lookedAt > 2 * LOOK_MS;
+  lookedAt = at;
+  if (wasFrozen) return;
   const now = Atomics.load(state, indexes.turns);
   still = now === seen && Atomics.load(state, indexes.debugged) === 0 ? still + 1 : 0;
   seen = now;
