@@ -1,4 +1,4 @@
-import { BadSchema, firstProblemCheck } from "../toolkits/argument-check.ts";
+import { badSchema, firstProblemCheck } from "../toolkits/argument-check.ts";
 import { repairSchema } from "../toolkits/schema/repair-schema.ts";
 import { PAGE_TOOL_NAME, type ClientTool } from "./client-tool.ts";
 import { unsafePart } from "./result-schema.ts";
@@ -55,19 +55,7 @@ function checkTool(tool: ClientTool, before: readonly ClientTool[]): ClientTool 
   }
   const repaired = repairSchema(parameters);
   if ("problem" in repaired) return { problem: `parameters: ${repaired.problem}` };
-  const unusable = resultSchema && problemOfResults(resultSchema);
+  const unusable = resultSchema && (unsafePart(resultSchema) ?? badSchema(resultSchema, firstProblemCheck)?.why);
   if (unusable) return { problem: `resultSchema: ${unusable}` };
   return { ...tool, parameters: repaired.schema };
-}
-
-function problemOfResults(schema: Record<string, unknown>): string | null {
-  const unsafe = unsafePart(schema);
-  if (unsafe !== null) return unsafe;
-  try {
-    firstProblemCheck(schema);
-    return null;
-  } catch (error) {
-    if (error instanceof BadSchema) return error.why;
-    throw error;
-  }
 }

@@ -42,6 +42,17 @@ export function firstProblemCheck(schema: JsonSchema): (value: unknown) => strin
   return checkBy(compile(schema, firstProblem));
 }
 
+/** Why a schema does not compile; null when it does. `check`: whose arguments it is for. */
+export function badSchema(schema: JsonSchema, check: typeof argumentCheck = argumentCheck): BadSchema | null {
+  try {
+    check(schema);
+    return null;
+  } catch (error) {
+    if (error instanceof BadSchema) return error;
+    throw error;
+  }
+}
+
 function checkBy(validate: ValidateFunction): (value: unknown) => string | null {
   return (value) => {
     if (validate(value)) return null;

@@ -13,7 +13,7 @@ import type { AgentConfig, ApprovalRules, ToolkitChoice, ToolPolicy } from "@age
 import type { Circuit } from "../engine/circuit.ts";
 import type { RateLimit } from "../engine/rate-limit.ts";
 import type { BoundTool, ToolAccount } from "../engine/bound-tool.ts";
-import { argumentCheck, BadSchema } from "@agent-engine/core/toolkits/argument-check.ts";
+import { argumentCheck, badSchema } from "@agent-engine/core/toolkits/argument-check.ts";
 import type { Egress } from "@agent-engine/core/net/egress.ts";
 import { toolPolicy } from "./tool-policy.ts";
 import { httpToolkit } from "@agent-engine/core/toolkits/http/http.ts";
@@ -169,8 +169,9 @@ async function bindToolkit(
     const account = accountOf(description);
     const question = toolkit.question?.(name);
     const rateLimit = toolkit.host === null ? null : sources.rateLimitOf?.(toolkit.name, toolkit.host, name);
-    const problem =
-      problemOf(description, bound, account) ?? (toolkit.host === null ? null : schemaProblem(description));
+    // Our own schemas are known to be right, and are compiled when a model first calls.
+    const badParameters = () => (toolkit.host === null ? null : (badSchema(description.parameters)?.message ?? null));
+    const problem = problemOf(description, bound, account) ?? badParameters();
     if (problem !== null) {
       bound.problems.push(`tool ${name}: ${problem}`);
       continue;
@@ -198,15 +199,4 @@ function problemOf(description: ToolDescription, bound: Binding, account: ToolAc
   if (description.connection !== "none" && !account)
     return `it needs a ${description.connection} connection, and there is none`;
   return null;
-}
-
-/** Of what came from outside; ours are known to be right, and are compiled when a model first calls. */
-function schemaProblem({ parameters }: ToolDescription): string | null {
-  try {
-    argumentCheck(parameters);
-    return null;
-  } catch (error) {
-    if (error instanceof BadSchema) return error.message;
-    throw error;
-  }
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Ctx } from "../../context.ts";
 import { ProblemError } from "../../errors.ts";
-import { argumentCheck, BadSchema } from "../argument-check.ts";
+import { badSchema } from "../argument-check.ts";
 import { TOOL_NAME } from "../tool-name.ts";
 import type { ConnectedAccount, DiscoveredTool, KindDeps, ToolkitKind } from "../toolkit-kind.ts";
 import { applyOverrides, overridesOf } from "./overrides.ts";
@@ -63,13 +63,7 @@ function problemOf(tool: DiscoveredTool, before: readonly StoredTool[]): string 
   if (!TOOL_NAME.test(tool.name)) return "its name is not valid for every model";
   if (before.some(({ name }) => name === tool.name)) return "another tool has the same name";
   if (JSON.stringify(tool.parameters).length > MAX_PARAMETERS_LENGTH) return "its parameters are longer than 50 kB";
-  try {
-    argumentCheck(tool.parameters);
-    return null;
-  } catch (error) {
-    if (error instanceof BadSchema) return error.message;
-    throw error;
-  }
+  return badSchema(tool.parameters)?.message ?? null;
 }
 
 /** The same for the same tool in every revision. */

@@ -3,7 +3,7 @@
  * own check, or says why that cannot be. What a model cannot be told is left out, with a sentence for the tenant's admins:
  * the service behind the tool still checks what it is given.
  */
-import { argumentCheck, BadSchema } from "../argument-check.ts";
+import { badSchema } from "../argument-check.ts";
 import type { JsonSchema } from "../toolkit.ts";
 import { convert, TooManyParts, type Conversion, type Converted } from "./convert-schema.ts";
 import { mergeAll, mergeAny } from "./merge-schemas.ts";
@@ -33,13 +33,8 @@ export type RepairedSchema = { schema: JsonSchema; notes: string[] } | { problem
 export function repairSchema(given: unknown, root: unknown = given): RepairedSchema {
   const simple = simplifySchema(given, root);
   if ("problem" in simple) return simple;
-  try {
-    argumentCheck(simple.schema);
-    return simple;
-  } catch (error) {
-    if (error instanceof BadSchema) return { problem: error.message };
-    throw error;
-  }
+  const bad = badSchema(simple.schema);
+  return bad ? { problem: bad.message } : simple;
 }
 
 /** The same without compiling the result, which takes most of the time: for what is only looked at, or repaired again. */
